@@ -1,0 +1,62 @@
+"""What picto raises on purpose. Each error carries the exit code of the command line.
+
+    PictoError                  3  cannot work
+    ├── ValidationError         2  wrong usage: a value outside its range, an unknown label
+    ├── NotFoundError           4  no such path, image or dataset
+    ├── StoreError              3  the database cannot be read or written
+    │   └── ModelMismatchError  3  the database holds another model's embeddings
+    ├── ModelError              3  the model cannot be had, loaded or run
+    └── UnreadableError         3  a file that cannot be decoded
+
+Every message is one plain sentence without a full stop; `hint` names the remedy.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ModelError",
+    "ModelMismatchError",
+    "NotFoundError",
+    "PictoError",
+    "StoreError",
+    "UnreadableError",
+    "ValidationError",
+]
+
+
+class PictoError(Exception):
+    """The root of everything picto raises on purpose."""
+
+    exit_code = 3
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class ValidationError(PictoError):
+    """A value the caller gave is out of range or unknown; nothing was done."""
+
+    exit_code = 2
+
+
+class NotFoundError(PictoError):
+    """The path, image or dataset does not exist."""
+
+    exit_code = 4
+
+
+class StoreError(PictoError):
+    """The database cannot be opened, read or written."""
+
+
+class ModelMismatchError(StoreError):
+    """The database holds embeddings of another model or revision; spaces do not mix."""
+
+
+class ModelError(PictoError):
+    """The model's files cannot be found, fetched, loaded or run."""
+
+
+class UnreadableError(PictoError):
+    """A file exists but holds no image that can be decoded."""

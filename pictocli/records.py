@@ -1,0 +1,207 @@
+"""The plain values that pass between picto's modules and out to its users. No behaviour, no heavy imports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = [
+    "CATEGORIES",
+    "Answer",
+    "Contents",
+    "Embedded",
+    "Image",
+    "ImageDetail",
+    "IndexReport",
+    "Label",
+    "LibraryInfo",
+    "ModelSpec",
+    "Scope",
+    "SimilarImage",
+    "Skipped",
+    "TaggedImage",
+]
+
+CATEGORIES = ("objects", "scenes", "attributes")
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A file or page that was not indexed. `reason` is a short phrase: "empty file", "password-protected"."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """Everything that fixes an embedding space and its preprocessing, read from the model's own files.
+
+    id: the hub id, "mini", or an absolute folder path. revision: hub commit, or a fingerprint of local files.
+    dim: embedding width. image_size: side in px of the square model input. resample: "bilinear" or "bicubic".
+    text_length: tokens that every text is padded to. scale, bias: p = sigmoid(scale * cosine + bias).
+    """
+
+    id: str
+    revision: str
+    dim: int
+    image_size: int
+    resample: str
+    text_length: int
+    scale: float
+    bias: float
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """One curated label. category: "objects", "scenes" or "attributes"."""
+
+    category: str
+    id: str
+    phrase: str
+    aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """One indexed image, or one page of a PDF or TIFF.
+
+    path: full path; of a page `/a/report.pdf#page=3`. filename: `report.pdf`. folder: relative to its root, "" at the
+    root. page: 1-based, None for a file that is one image. tags: category → labels, strongest first. scores:
+    category → label → 0..1, in the same order. thumbnail_url: None until thumbnails are exported. processing_time_ms:
+    its own decode plus its share of its batch.
+    """
+
+    image_id: int
+    path: str
+    filename: str
+    dataset: str
+    folder: str
+    page: int | None
+    tags: Mapping[str, Sequence[str]]
+    scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    metadata: Mapping[str, Any] | None = None
+    thumbnail_url: str | None = None
+    width: int
+    height: int
+    processing_time_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimilarImage(Image):
+    """An image with its cosine similarity (−1..1) to the query; probability is SigLIP's own, for text queries only."""
+
+    similarity: float
+    probability: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaggedImage(Image):
+    """An image that matched a tag filter. matched: the asked-for labels it carries → score 0..1."""
+
+    matched: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageDetail(Image):
+    """Everything known of one image. size in bytes; modified and indexed_at are ISO 8601 in UTC."""
+
+    kind: str
+    size: int
+    modified: str
+    indexed_at: str
+    content_hash: str
+    model: str
+    measures: Mapping[str, float]
+    has_thumbnail: bool
+    copies: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Where a query looks. None means everywhere; folder "" is the whole dataset."""
+
+    dataset: str | None = None
+    folder: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A query's results with what a person wants told beside them.
+
+    considered: images in scope. nearest: the best similarity when nothing passed. elsewhere: how many the whole
+    database holds when the scoped answer is empty. seconds: wall time of the query.
+    """
+
+    results: Sequence[Image]
+    scope: Scope
+    considered: int
+    nearest: float | None = None
+    elsewhere: int | None = None
+    approximate: bool = False
+    seconds: float = 0.0
+    reference: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embedded:
+    """One embedding that `picto embed` prints. embedding: float32 values, L2-normalised, `dim` of them."""
+
+    path: str
+    embedding: Sequence[float]
+    processing_time_ms: float
+    model: str
+
+
+@dataclass(slots=True)
+class IndexReport:
+    """What one run did. Counts are images (a page of a PDF is one); `unchanged`, `moved` and `described` are files.
+
+    indexed: decoded and embedded. copied: shares the embedding of the same bytes elsewhere. updated: given what it
+    lacked, such as a thumbnail. described: given metadata. unmatched: rows of the metadata
+    file that no file took. missing: PATHs that do not exist. In a dry run `indexed`
+    counts the files that would be opened.
+    """
+
+    indexed: int = 0
+    unchanged: int = 0
+    moved: int = 0
+    copied: int = 0
+    updated: int = 0
+    described: int = 0
+    unmatched: int = 0
+    skipped: list[Skipped] = field(default_factory=list)
+    seconds: float = 0.0
+    interrupted: bool = False
+    dry_run: bool = False
+    missing: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """One dataset's size. roots: the folders that were indexed into it."""
+
+    dataset: str
+    images: int
+    roots: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LibraryInfo:
+    """The database at a glance. size_bytes counts the write-ahead log too. tags: (category, label, images)."""
+
+    path: str
+    size_bytes: int
+    images: int
+    files: int
+    pdf_pages: int
+    kinds: Mapping[str, int]
+    datasets: Sequence[Contents]
+    skipped: int
+    thumbnails: int
+    model: str | None
+    revision: str | None
+    dim: int | None
+    tag_rule: str
+    tags: Sequence[tuple[str, str, int]]
