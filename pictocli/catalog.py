@@ -1,0 +1,157 @@
+"""The database as a whole: its model, its labels, its datasets, roots and folders."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import apsw
+
+from pictocli.errors import ModelMismatchError, ValidationError
+from pictocli.records import ModelSpec
+from pictocli.schema import from_db, to_db, transaction
+
+__all__ = ["Catalog", "mismatch"]
+
+
+def mismatch(held: ModelSpec, other: str) -> ModelMismatchError:
+    """The error that a database of `held` does not mix with the model `other`, or with another revision of its own."""
+    what = f"another revision of {other}" if other == held.id else other
+    return ModelMismatchError(
+        f"the database holds embeddings of {held.id}, not of {what}",
+        f"picto reembed --model {other} moves the whole library, --db names another database",
+    )
+
+
+class Catalog:
+    """What one open database is about, apart from the images in it."""
+
+    def __init__(self, db: apsw.Connection) -> None:
+        self.db = db
+
+    # -- the database as a whole ------------------------------------------------------------------------------------
+
+    def meta(self, key: str) -> Any:
+        """The value kept under `key`, or None."""
+        return self.db.execute("SELECT value FROM meta WHERE key = ?", (key,)).get
+
+    def set_meta(self, key: str, value: Any) -> None:
+        """Keep `value` under `key`."""
+        self.db.execute("INSERT INTO meta VALUES(?1, ?2) ON CONFLICT(key) DO UPDATE SET value = ?2", (key, value))
+
+    def spec(self, key: str = "model") -> ModelSpec | None:
+        """The model whose embeddings the database holds, or None before the first one."""
+        text = self.meta(key)
+        return None if text is None else ModelSpec(**json.loads(text))
+
+    def require_model(self, spec: ModelSpec) -> None:
+        """Make `spec` the database's model if it has none; ModelMismatchError when it has another."""
+        held = self.spec()
+        if held is None:
+            self.set_meta("model", json.dumps({name: getattr(spec, name) for name in ModelSpec.__slots__}))
+        elif (held.id, held.revision) != (spec.id, spec.revision):
+            raise mismatch(held, spec.id)
+
+    def put_taxonomy(self, labels: Iterable[tuple[int, str, str, Sequence[str]]], digest: str) -> None:
+        """Store (category, label, phrase, aliases) rows, so that queries resolve labels without reading TOML."""
+        with transaction(self.db):
+            self.db.execute("DELETE FROM tag_alias")
+            for category, name, phrase, aliases in labels:
+                self.db.execute(
+                    "INSERT INTO tag(category, name, phrase) VALUES(?1, ?2, ?3)"
+                    " ON CONFLICT(category, name) DO UPDATE SET phrase = ?3",
+                    (category, name, phrase),
+                )
+                tag_id = self.db.execute("SELECT id FROM tag WHERE category = ? AND name = ?", (category, name)).get
+                for alias in aliases:
+                    self.db.execute("INSERT OR IGNORE INTO tag_alias VALUES(?, ?, ?)", (category, alias, tag_id))
+            self.set_meta("taxonomy", digest)
+
+    def vector(self, name: str) -> bytes | None:
+        """A named float32 blob: "mean", "labels", "nulls"."""
+        found: bytes | None = self.db.execute("SELECT v FROM vector WHERE name = ?", (name,)).get
+        return found
+
+    def put_vector(self, name: str, blob: bytes) -> None:
+        """Keep a named float32 blob."""
+        self.db.execute("INSERT INTO vector VALUES(?1, ?2) ON CONFLICT(name) DO UPDATE SET v = ?2", (name, blob))
+
+    def text_embedding(self, text: str) -> bytes | None:
+        """The kept embedding of a canonical text, float32 bytes."""
+        found: bytes | None = self.db.execute("SELECT v FROM text_embedding WHERE text = ?", (text,)).get
+        return found
+
+    def keep_text(self, text: str, blob: bytes) -> None:
+        """Keep the embedding of a canonical text."""
+        self.db.execute("INSERT OR REPLACE INTO text_embedding VALUES(?, ?)", (text, blob))
+
+    def count_files(self) -> int:
+        """Files that hold images."""
+        return int(self.db.execute("SELECT count(*) FROM file WHERE pages > 0").get)
+
+    # -- where files lie --------------------------------------------------------------------------------------------
+
+    def root_of(self, path: str) -> tuple[int, str] | None:
+        """(id, path) of the root that is `path` or holds it."""
+        for root_id, root in self.roots():
+            if path == root or path.startswith(root.rstrip("/") + "/"):
+                return root_id, root
+        return None
+
+    def roots(self) -> list[tuple[int, str]]:
+        """Every root's (id, path)."""
+        return [(row[0], from_db(row[1])) for row in self.db.execute("SELECT id, path FROM root ORDER BY id")]
+
+    def root_to_be(self, path: str, dataset: str | None, name: str) -> int | None:
+        """The id of the root `path`, or None when it is a new one that may be made, in the dataset `name`.
+
+        dataset: the name that the user asked for. Raises ValidationError when the root lies in, or holds, another one,
+        when it is in another dataset already, or when a second folder would share a dataset's name without being told
+        to.
+        """
+        for root_id, root in self.roots():
+            if root == path:
+                self.check_dataset(root_id, path, dataset)
+                return root_id
+            if path.startswith(root.rstrip("/") + "/"):
+                raise ValidationError(f"{path} lies inside {root}, which is indexed already", f"picto index {root}")
+            if root.startswith(path.rstrip("/") + "/"):
+                raise ValidationError(
+                    f"{path} holds {root}, which is indexed already", "index the folders beside it, one by one"
+                )
+        if dataset is None and self.db.execute("SELECT 1 FROM dataset WHERE name = ?", (name,)).get:
+            raise ValidationError(
+                f"a dataset named {name} exists already, for another folder",
+                f"--dataset NAME gives this one its own name, --dataset {name} adds it to that one",
+            )
+        return None
+
+    def add_root(self, path: str, name: str) -> int:
+        """Make the root `path` in the dataset `name`, and return its id."""
+        with transaction(self.db):
+            self.db.execute("INSERT OR IGNORE INTO dataset(name) VALUES(?)", (name,))
+            self.db.execute(
+                "INSERT INTO root(dataset_id, path) SELECT id, ? FROM dataset WHERE name = ?", (to_db(path), name)
+            )
+            return self.db.last_insert_rowid()
+
+    def check_dataset(self, root_id: int, path: str, dataset: str | None) -> None:
+        """Raise ValidationError when the user asked for another dataset than the root's."""
+        held = self.db.execute(
+            "SELECT d.name FROM root r JOIN dataset d ON d.id = r.dataset_id WHERE r.id = ?", (root_id,)
+        ).get
+        if dataset is not None and dataset != held:
+            raise ValidationError(
+                f"{path} is indexed already, as dataset {held}", f"leave --dataset out, or say {held}"
+            )
+
+    def folder_id(self, root_id: int, path: str, *, create: bool = True) -> int | None:
+        """The id of the folder `path` (relative, "" for the root itself), made when asked."""
+        key = (root_id, to_db(path))
+        found: int | None = self.db.execute("SELECT id FROM folder WHERE root_id = ? AND path = ?", key).get
+        if found is None and create:
+            with transaction(self.db):
+                self.db.execute("INSERT OR IGNORE INTO folder(root_id, path) VALUES(?, ?)", key)
+            found = self.db.execute("SELECT id FROM folder WHERE root_id = ? AND path = ?", key).get
+        return found

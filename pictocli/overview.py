@@ -1,0 +1,50 @@
+"""The default store's counts: what `picto info` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pictocli.queries import Queries
+from pictocli.records import CATEGORIES, Contents
+from pictocli.schema import from_db
+
+__all__ = ["Overview"]
+
+
+class Overview(Queries):
+    """A database at a glance."""
+
+    def datasets(self) -> list[Contents]:
+        """Every dataset with its roots, the largest first."""
+        rows: list[Any] = self.db.execute(
+            "SELECT d.name, (SELECT ifnull(sum(o.images), 0) FROM folder o JOIN root r ON r.id = o.root_id"
+            " WHERE r.dataset_id = d.id) n, d.id FROM dataset d ORDER BY n DESC, d.name"
+        ).fetchall()
+        roots: list[Any] = self.db.execute("SELECT dataset_id, path FROM root ORDER BY id").fetchall()
+        return [
+            Contents(dataset=name, images=n, roots=[from_db(path) for owner, path in roots if owner == dataset_id])
+            for name, n, dataset_id in rows
+        ]
+
+    def kinds(self) -> dict[str, int]:
+        """Images by the kind of their file, the most common first."""
+        rows: Any = self.db.execute(
+            "SELECT f.kind, count(*) FROM image i JOIN file f ON f.id = i.file_id GROUP BY 1 ORDER BY 2 DESC, 1"
+        )
+        return dict(rows)
+
+    def totals(self) -> Mapping[str, int]:
+        """Counts of files with images, skipped files, thumbnails and PDF pages."""
+        names = ("files", "skipped", "thumbnails", "pdf_pages")
+        row: Any = self.db.execute(
+            "SELECT (SELECT count(*) FROM file WHERE pages > 0 AND reason IS NULL),"
+            " (SELECT count(*) FROM file WHERE reason IS NOT NULL), (SELECT count(*) FROM thumbnail),"
+            " (SELECT count(*) FROM image i JOIN file f ON f.id = i.file_id WHERE f.kind = 'pdf')"
+        ).fetchone()
+        return dict(zip(names, row, strict=True))
+
+    def tags(self) -> list[tuple[str, str, int]]:
+        """(category, label, images) of every label in use, the most common first."""
+        rows = self.db.execute("SELECT category, name, n FROM tag WHERE n > 0 ORDER BY n DESC, category, name")
+        return [(CATEGORIES[category], name, n) for category, name, n in rows]

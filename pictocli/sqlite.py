@@ -1,0 +1,258 @@
+"""The default store's writing side: what is known of a folder, and every change to the images.
+
+The database as a whole is in `catalog.py`, queries in `queries.py`, tables and migrations in `schema.py`. All SQL is
+bound; every public method that changes images is one transaction.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pictocli.catalog import Catalog
+from pictocli.errors import StoreError
+from pictocli.records import CATEGORIES
+from pictocli.schema import from_db, to_db, transaction
+
+__all__ = ["FileRow", "FinishedFile", "KnownFile", "PageRow", "SqliteStore", "pack"]
+
+_CODES = (
+    "INSERT OR REPLACE INTO code SELECT i.folder_id, i.id, vec_quantize_binary(vec_sub(e.v, ?)) FROM image i"
+    " JOIN embedding e ON e.content_id = i.content_id"
+)
+CODES_FROM = 20_000  # rows; below, the exhaustive scan is as fast and exact
+
+
+def pack(vector: Sequence[float]) -> bytes:
+    """A vector as little-endian float32, the form sqlite-vec reads."""
+    return struct.pack(f"<{len(vector)}f", *vector)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFile:
+    """What the database holds of one file; size None means an unfinished one, reason why it was skipped."""
+
+    size: int | None
+    mtime_ns: int | None
+    kind: str
+    dpi: int
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class FileRow:
+    """One file as it will be stored. pages: 0 when it is skipped or no image. dpi: 0 unless rendered."""
+
+    folder_id: int
+    name: str
+    kind: str
+    size: int
+    mtime_ns: int
+    hash: bytes | None = None
+    pages: int = 0
+    dpi: int = 0
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PageRow:
+    """One decoded page on its way into the database.
+
+    vector: float32 bytes. None, as for tags and thumbnail, keeps what is stored.
+    """
+
+    file: FileRow
+    page: int
+    width: int
+    height: int
+    measures: Mapping[str, float]
+    processing_time_ms: float
+    vector: bytes | None
+    tags: Mapping[str, Mapping[str, float]] | None
+    thumbnail: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedFile:
+    """A file of which every page has been dealt with.
+
+    written: pages that are stored as PageRows; linked: page → id of content that was there already. Pages in neither
+    are forgotten.
+    """
+
+    file: FileRow
+    written: Sequence[int] = ()
+    linked: Mapping[int, int] = field(default_factory=dict)
+
+
+class SqliteStore(Catalog):
+    """Writes images to one open database."""
+
+    # -- what is known ----------------------------------------------------------------------------------------------
+
+    def known(self, folder_id: int) -> dict[str, KnownFile]:
+        """Every file known in one folder, by name."""
+        rows = self.db.execute(
+            "SELECT name, size, mtime_ns, kind, dpi, reason FROM file WHERE folder_id = ?", (folder_id,)
+        )
+        return {from_db(name): KnownFile(*rest) for name, *rest in rows}
+
+    def without_thumbnail(self, folder_id: int) -> set[str]:
+        """Names of the files in one folder of which an image has no thumbnail."""
+        rows = self.db.execute(
+            "SELECT DISTINCT f.name FROM image i JOIN file f ON f.id = i.file_id WHERE i.folder_id = ?"
+            " AND NOT EXISTS (SELECT 1 FROM thumbnail t WHERE t.content_id = i.content_id)",
+            (folder_id,),
+        )
+        return {from_db(name) for (name,) in rows}
+
+    def contents(self, digest: bytes) -> dict[tuple[int, int], tuple[int, bool, bool]]:
+        """(page, dpi) → (content id, has an embedding, has a thumbnail) of all that these bytes decoded to."""
+        rows = self.db.execute(
+            "SELECT c.page, c.dpi, c.id, e.content_id IS NOT NULL, t.content_id IS NOT NULL FROM content c"
+            " LEFT JOIN embedding e ON e.content_id = c.id LEFT JOIN thumbnail t ON t.content_id = c.id"
+            " WHERE c.hash = ?",
+            (digest,),
+        )
+        return {(page, dpi): (content, bool(e), bool(t)) for page, dpi, content, e, t in rows}
+
+    def files_with(self, digest: bytes) -> list[tuple[int, str, str]]:
+        """(file id, full path, root) of every finished file with these bytes."""
+        rows = self.db.execute(
+            "SELECT f.id, r.path, d.path, f.name FROM file f JOIN folder d ON d.id = f.folder_id"
+            " JOIN root r ON r.id = d.root_id WHERE f.hash = ? AND f.size IS NOT NULL ORDER BY f.id",
+            (digest,),
+        )
+        return [(row[0], str(Path(from_db(row[1]), from_db(row[2]), from_db(row[3]))), from_db(row[1])) for row in rows]
+
+    # -- changes ----------------------------------------------------------------------------------------------------
+
+    def move(self, file_id: int, file: FileRow) -> None:
+        """Give a file its new place; its images keep their ids, tags and metadata."""
+        with transaction(self.db):
+            self.db.execute("DELETE FROM file WHERE folder_id = ? AND name = ?", (file.folder_id, to_db(file.name)))
+            self.db.execute(
+                "UPDATE file SET folder_id = ?, name = ?, size = ?, mtime_ns = ? WHERE id = ?",
+                (file.folder_id, to_db(file.name), file.size, file.mtime_ns, file_id),
+            )
+            self.db.execute("UPDATE image SET folder_id = ? WHERE file_id = ?", (file.folder_id, file_id))
+
+    def skip(self, file: FileRow) -> None:
+        """Remember a file that is no image, or a broken one, so that it is not opened again. Its images go."""
+        with transaction(self.db):
+            file_id = self._put_file(file, finished=True)
+            self.db.execute("DELETE FROM image WHERE file_id = ?", (file_id,))
+
+    def write(self, rows: Sequence[PageRow], finished: Sequence[FinishedFile]) -> None:
+        """Store one batch in one transaction. A file's size and time are set when it is finished, and not before."""
+        with transaction(self.db):
+            for row in rows:
+                file_id = self._put_file(row.file, finished=False)
+                self._put_image(file_id, row.file.folder_id, row.page, self._put_content(row), row.tags)
+            for done in finished:
+                file_id = self._put_file(done.file, finished=True)
+                for page, content_id in done.linked.items():
+                    self._put_image(file_id, done.file.folder_id, page, content_id, None)
+                self._drop_other_pages(file_id, [*done.written, *done.linked])
+
+    def _put_file(self, file: FileRow, *, finished: bool) -> int:
+        size, mtime_ns = (file.size, file.mtime_ns) if finished else (None, None)
+        self.db.execute(
+            "INSERT INTO file(folder_id, name, kind, size, mtime_ns, hash, pages, dpi, reason)"
+            " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT(folder_id, name) DO UPDATE SET"
+            " kind = ?3, size = ?4, mtime_ns = ?5, hash = ?6, pages = ?7, dpi = ?8, reason = ?9",
+            (file.folder_id, to_db(file.name), file.kind, size, mtime_ns, file.hash, file.pages, file.dpi, file.reason),
+        )
+        key = (file.folder_id, to_db(file.name))
+        return int(self.db.execute("SELECT id FROM file WHERE folder_id = ? AND name = ?", key).get)
+
+    def _put_content(self, row: PageRow) -> int:
+        key = (row.file.hash, row.page, row.file.dpi)
+        self.db.execute(
+            "INSERT INTO content(hash, page, dpi, width, height, measures, processing_time_ms)"
+            " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT(hash, page, dpi) DO UPDATE SET"
+            " width = ?4, height = ?5, measures = ?6, processing_time_ms = iif(?8, ?7, processing_time_ms)",
+            (*key, row.width, row.height, json.dumps(row.measures), row.processing_time_ms, row.vector is not None),
+        )
+        content_id = int(self.db.execute("SELECT id FROM content WHERE hash = ? AND page = ? AND dpi = ?", key).get)
+        for table, column, blob in (("embedding", "v", row.vector), ("thumbnail", "jpeg", row.thumbnail)):
+            if blob is not None:
+                self.db.execute(
+                    f"INSERT INTO {table} VALUES(?1, ?2) ON CONFLICT(content_id) DO UPDATE SET {column} = ?2",
+                    (content_id, blob),
+                )
+        return content_id
+
+    def _put_image(
+        self, file_id: int, folder_id: int, page: int, content_id: int, tags: Mapping[str, Mapping[str, float]] | None
+    ) -> None:
+        """Insert or update one image row. Without `tags` it takes those of another image with the same content."""
+        columns = self._tags_of(content_id) if tags is None else [json.dumps(tags[c]) for c in CATEGORIES]
+        now = int(time.time())
+        self.db.execute(
+            "INSERT INTO image(file_id, folder_id, page, content_id, objects, scenes, attributes, indexed_at)"
+            " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT(file_id, page) DO UPDATE SET"
+            " indexed_at = iif(content_id = ?4, indexed_at, ?8), content_id = ?4, objects = ?5, scenes = ?6,"
+            " attributes = ?7",
+            (file_id, folder_id, page, content_id, *columns, now),
+        )
+        mean = self.vector("mean")
+        if mean is not None:
+            self.db.execute(
+                f"{_CODES} WHERE i.file_id = ? AND i.page = ?",
+                (mean, file_id, page),
+            )
+
+    def _tags_of(self, content_id: int) -> list[str]:
+        row = self.db.execute(
+            "SELECT objects, scenes, attributes FROM image WHERE content_id = ? LIMIT 1", (content_id,)
+        ).fetchone()
+        return list(row) if row else ["{}", "{}", "{}"]
+
+    def _drop_other_pages(self, file_id: int, pages: Sequence[int]) -> None:
+        self.db.execute(
+            "DELETE FROM image WHERE file_id = ? AND page NOT IN (SELECT value FROM json_each(?))",
+            (file_id, json.dumps(list(pages))),
+        )
+
+    def set_metadata(self, folder_id: int, name: str, metadata: Mapping[str, Any]) -> bool:
+        """Pass these fields through with every image of a file. True when that changed something."""
+        text = json.dumps(metadata, ensure_ascii=False)
+        with transaction(self.db):
+            self.db.execute(
+                "UPDATE image SET metadata = ?1 WHERE metadata IS NOT ?1 AND file_id ="
+                " (SELECT id FROM file WHERE folder_id = ?2 AND name = ?3)",
+                (text, folder_id, to_db(name)),
+            )
+            return self.db.changes() > 0
+
+    def build_codes(self) -> None:
+        """Give a library that has outgrown the exhaustive scan its 1-bit codes, centred on its mean embedding."""
+        count = self.db.execute("SELECT count(*) FROM embedding").get
+        if self.vector("mean") is not None or count < CODES_FROM:
+            return
+        with transaction(self.db):
+            self.put_vector("mean", self._mean(count))
+            self.db.execute(
+                _CODES,
+                (self.vector("mean"),),
+            )
+
+    def _mean(self, count: int) -> bytes:
+        """The mean of every (count // 20,000)-th embedding: that many settle it to a hundredth of its spread."""
+        import numpy as np  # the writing side has it loaded
+
+        total, seen = np.zeros(0), 0
+        for (blob,) in self.db.execute("SELECT v FROM embedding WHERE content_id % ? = 0", (max(1, count // 20_000),)):
+            vector = np.frombuffer(blob, "<f4").astype(np.float64)
+            total = vector if seen == 0 else total + vector
+            seen += 1
+        if seen == 0:
+            raise StoreError("the database holds no embedding")
+        mean: bytes = (total / seen).astype("<f4").tobytes()
+        return mean

@@ -1,0 +1,77 @@
+"""The default store's half of re-embedding: a second space that gathers beside the first, and the swap."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from pictocli.records import CATEGORIES, ModelSpec
+from pictocli.schema import from_db, transaction
+from pictocli.sqlite import SqliteStore
+
+__all__ = ["Staging"]
+
+TAG_BATCH = 512  # images tagged at once: 600 logits each, float64, 2.5 MB
+
+
+class Staging(SqliteStore):
+    """A store whose library is being moved into another model's space."""
+
+    def begin_staging(self, spec: ModelSpec) -> None:
+        """Get ready to stage embeddings of `spec`; what was staged for another model is dropped."""
+        wanted = json.dumps({name: getattr(spec, name) for name in ModelSpec.__slots__})
+        if self.meta("staged_model") != wanted:
+            with transaction(self.db):
+                self.db.execute("DELETE FROM staged")
+                self.set_meta("staged_model", wanted)
+
+    def unstaged(self) -> list[tuple[int, int, int, bytes, str, str]]:
+        """(content id, page, dpi, hash, kind, full path) of all that has no staged embedding yet.
+
+        Of several copies the one that exists is named, if any does.
+        """
+        rows = self.db.execute(
+            "SELECT c.id, c.page, c.dpi, c.hash, f.kind, r.path, o.path, f.name FROM content c"
+            " JOIN image i ON i.content_id = c.id JOIN file f ON f.id = i.file_id JOIN folder o ON o.id = f.folder_id"
+            " JOIN root r ON r.id = o.root_id"
+            " WHERE NOT EXISTS (SELECT 1 FROM staged s WHERE s.content_id = c.id) ORDER BY c.id, i.id"
+        )
+        found: dict[int, tuple[int, int, int, bytes, str, str]] = {}
+        for content_id, page, dpi, digest, kind, *parts in rows:
+            path = os.path.join(*(from_db(part) for part in parts))  # noqa: PTH118 - names may not be UTF-8
+            if content_id not in found or not os.path.exists(found[content_id][5]):  # noqa: PTH110
+                found[content_id] = (content_id, page, dpi, digest, kind, path)
+        return list(found.values())
+
+    def stage(self, rows: Sequence[tuple[int, bytes]]) -> None:
+        """Keep (content id, embedding) rows for the swap."""
+        with transaction(self.db):
+            self.db.executemany("INSERT OR REPLACE INTO staged VALUES(?, ?)", rows)
+
+    def swap_staged(
+        self, tag: Callable[[Sequence[tuple[bytes, str]]], Sequence[Mapping[str, Mapping[str, float]]]]
+    ) -> None:
+        """Make the staged space the library's own, in one transaction. tag: (embedding, measures) rows → their tags."""
+        with transaction(self.db):
+            self.db.execute("DELETE FROM embedding")
+            self.db.execute("INSERT INTO embedding SELECT content_id, v FROM staged")
+            for emptied in ("staged", "text_embedding", "code"):
+                self.db.execute(f"DELETE FROM {emptied}")  # noqa: S608 - three names of ours
+            self.db.execute("DELETE FROM vector WHERE name = 'mean'")
+            self.set_meta("model", self.meta("staged_model"))
+            self.set_meta("staged_model", None)
+            rows: list[Any] = self.db.execute(
+                "SELECT e.v, c.measures, c.id FROM content c JOIN embedding e ON e.content_id = c.id"
+            ).fetchall()
+            for start in range(0, len(rows), TAG_BATCH):
+                part = rows[start : start + TAG_BATCH]
+                tagged = tag([(vector, measures) for vector, measures, _ in part])
+                self.db.executemany(
+                    "UPDATE image SET objects = ?, scenes = ?, attributes = ? WHERE content_id = ?",
+                    [
+                        (*(json.dumps(tags[name]) for name in CATEGORIES), row[2])
+                        for row, tags in zip(part, tagged, strict=True)
+                    ],
+                )
