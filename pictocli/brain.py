@@ -1,0 +1,113 @@
+"""Joins a model to a library: which model it is, its vectors for the taxonomy's prompts, its vectors for words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pictocli import hub
+from pictocli.catalog import Catalog, mismatch
+from pictocli.protocols import Embedder, Progress
+from pictocli.records import CATEGORIES, ModelSpec
+from pictocli.taxonomy import Taxonomy, load
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from pictocli.tagging import Tagger
+
+__all__ = ["Model", "choose", "model_id", "put_labels"]
+
+
+def model_id(name: str) -> str:
+    """The id under which a database keeps the model that the user calls `name`."""
+    if name == "mini":
+        return name
+    folder = Path(hub.NAMES.get(name, name)).expanduser()
+    return str(folder.resolve()) if folder.is_dir() else hub.NAMES.get(name, name)
+
+
+def put_labels(catalog: Catalog, taxonomy: Taxonomy) -> None:
+    """Copy the taxonomy's labels and aliases into the database, if another taxonomy's are there."""
+    if catalog.meta("taxonomy") != taxonomy.hash:
+        rows = [(CATEGORIES.index(each.category), each.id, each.phrase, each.aliases) for each in taxonomy.labels]
+        catalog.put_taxonomy(rows, taxonomy.hash)
+
+
+class Model:
+    """A model that is loaded when it is first needed."""
+
+    def __init__(self, spec: ModelSpec, device: str, progress: Progress, files: hub.ModelFiles | None = None) -> None:
+        self.spec, self.device, self.progress, self._files = spec, device, progress, files
+
+    @cached_property
+    def embedder(self) -> Embedder:
+        """The model itself. Raises ModelError when it cannot be had, ModelMismatchError when it has changed."""
+        files = self._files or hub.resolve(self.spec.id, revision=self.spec.revision, progress=self.progress)
+        if files.revision != self.spec.revision:
+            raise mismatch(self.spec, files.id)
+        from pictocli.siglip import Siglip  # imports torch: 3 s
+
+        return Siglip(files, self.spec, self.device)
+
+    def tagger(self, catalog: Catalog) -> Tagger:
+        """What tags by this model. The prompts' vectors are kept in the database: they cost minutes on a CPU."""
+        import numpy as np
+
+        from pictocli.tagging import Tagger, embed_prompts
+
+        taxonomy = load()
+        key = f"{self.spec.id} {self.spec.revision} {taxonomy.hash}"
+        kept = (catalog.vector(f"labels {key}"), catalog.vector(f"nulls {key}"))
+        if kept[0] is None or kept[1] is None:
+            labels, nulls = embed_prompts(taxonomy, self.embedder)
+            catalog.put_vector(f"labels {key}", labels.astype("<f4").tobytes())
+            catalog.put_vector(f"nulls {key}", nulls.astype("<f4").tobytes())
+        else:
+            labels, nulls = (np.frombuffer(blob, "<f4").reshape(-1, self.spec.dim) for blob in kept if blob)
+        return Tagger(taxonomy, self.spec, labels, nulls)
+
+    def brain(self, catalog: Catalog) -> Brain:
+        """Embeds and tags batches for `catalog`."""
+        return Brain(self, catalog)
+
+
+class Brain:
+    """Model input and measures in, embeddings and tags out."""
+
+    def __init__(self, model: Model, catalog: Catalog) -> None:
+        self._model, self._catalog = model, catalog
+
+    @cached_property
+    def _tagger(self) -> Tagger:
+        return self._model.tagger(self._catalog)
+
+    def __call__(
+        self, pixels: NDArray[np.uint8], measures: Sequence[Mapping[str, float]]
+    ) -> tuple[NDArray[np.float32], Sequence[Mapping[str, Mapping[str, float]]]]:
+        """pixels: uint8 [n, size, size, 3]. Returns float32 [n, dim] of unit length and n images' tags."""
+        vectors = self._model.embedder.embed_images(pixels)
+        return vectors, self._tagger.tag(vectors, measures)
+
+
+def choose(name: str, held: ModelSpec | None, device: str, progress: Progress) -> Model:
+    """The model to use for a database that holds `held`, or for a new one.
+
+    An existing database uses its own model, always: naming another raises ModelMismatchError. For a new one "auto" is
+    the default model where it can be had, else the bundled one, and says so. Raises ModelError.
+    """
+    if held is not None:
+        if name not in ("auto", held.id) and model_id(name) != held.id:
+            raise mismatch(held, model_id(name))
+        return Model(held, device, progress)
+    note = None
+    if name == "auto":
+        files, note = hub.resolve_auto(progress)
+    else:
+        files = hub.resolve(name, progress=progress)
+    if note:
+        progress.say(note)
+    return Model(hub.read_spec(files), device, progress, files)

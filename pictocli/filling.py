@@ -1,0 +1,201 @@
+"""Opens a database for writing, chooses its model, and runs indexing or re-embedding over it."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import apsw
+
+from pictocli.brain import choose, put_labels
+from pictocli.candidates import IndexOptions, Target
+from pictocli.errors import ModelError, ValidationError
+from pictocli.indexing import Indexer
+from pictocli.looking import embed_reference
+from pictocli.metadata import Metadata
+from pictocli.protocols import Progress
+from pictocli.records import Embedded, IndexReport, ModelSpec
+from pictocli.reembedding import reembed
+from pictocli.references import ImageLike, at_path
+from pictocli.scan import Rules
+from pictocli.schema import connect, memory, translated
+from pictocli.sqlite import SqliteStore
+from pictocli.staging import Staging
+from pictocli.taxonomy import load
+from pictocli.workers import default_workers
+
+__all__ = ["embed", "index", "reembed_library"]
+
+
+def index(
+    path: str,
+    paths: Sequence[str],
+    progress: Progress,
+    *,
+    dataset: str | None = None,
+    model: str = "auto",
+    device: str = "auto",
+    batch_size: int = 16,
+    workers: int | None = None,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    hidden: bool = False,
+    follow: bool = False,
+    pdf_dpi: int | None = None,
+    thumbnails: bool = False,
+    metadata: str | None = None,
+    force: bool = False,
+    dry_run: bool = False,
+) -> IndexReport:
+    """Index `paths` into the database at `path`; see `Library.index`."""
+    _check("batch_size", batch_size, 1, 4096)
+    _check("workers", default_workers() if workers is None else workers, 0, 256)
+    _check("pdf_dpi", 72 if pdf_dpi is None else pdf_dpi, 8, 1200)
+    if not paths:
+        raise ValidationError("no PATH given", "picto index FOLDER")
+    missing = [each for each in paths if not os.path.exists(each)]  # noqa: PTH110 - names may not be UTF-8
+    present = [each for each in paths if each not in missing]
+    options = IndexOptions(
+        batch_size=batch_size,
+        workers=default_workers() if workers is None else workers,
+        rules=Rules(tuple(include), tuple(exclude), hidden, follow),
+        pdf_dpi=pdf_dpi,
+        thumbnails=thumbnails,
+        metadata=Metadata(metadata) if metadata else None,
+        force=force,
+        dry_run=dry_run,
+        never=frozenset(path + end for end in ("", "-wal", "-shm", "-journal")),
+    )
+    if not present:
+        return IndexReport(missing=missing, dry_run=dry_run)
+    with translated(path):
+        if dry_run:
+            report = _rehearse(path, present, dataset, options, progress)
+        else:
+            report = _index(path, present, dataset, model, device, options, progress)
+    report.missing = missing
+    report.unmatched = options.metadata.unmatched if options.metadata else 0
+    return report
+
+
+def reembed_library(
+    path: str, name: str, device: str, batch_size: int, workers: int | None, progress: Progress
+) -> IndexReport:
+    """Move the library at `path` into the space of the model `name`; see `Library.reembed`."""
+    _check("batch_size", batch_size, 1, 4096)
+    with translated(path):
+        db = connect(path)
+        store = Staging(db)
+        model = choose(name, None, device, progress)
+        if store.spec() is None:
+            raise ModelError(f"{path} holds no images yet", f"picto index FOLDER --model {name} fills it")
+        held = store.spec()
+        if held and (held.id, held.revision) == (model.spec.id, model.spec.revision):
+            return IndexReport(unchanged=store.count_files())
+        count = default_workers() if workers is None else workers
+        report = reembed(store, model, batch_size=batch_size, workers=count, progress=progress)
+        _tidy(db)
+    return report
+
+
+def _index(
+    path: str, paths: Sequence[str], dataset: str | None, name: str, device: str, options: IndexOptions,
+    progress: Progress,
+) -> IndexReport:  # fmt: skip
+    held = _held(path)
+    model = choose(name, held, device, progress)  # before the database is made: no model, no file left behind
+    db = connect(path, create=True, page_size=32768 if model.spec.dim > 1000 else 16384)
+    store = SqliteStore(db)
+    store.require_model(model.spec)
+    put_labels(store, load())
+    targets = _targets(store, paths, dataset, create=True)
+    report = Indexer(store, model.spec, model.brain(store), options, progress).run(targets)
+    store.build_codes()
+    _tidy(db)
+    return report
+
+
+def _rehearse(
+    path: str, paths: Sequence[str], dataset: str | None, options: IndexOptions, progress: Progress
+) -> IndexReport:
+    """A dry run: nothing is written, no model is chosen, no file is opened."""
+    exists = os.path.exists(path) and os.path.getsize(path) > 0  # noqa: PTH110
+    store = SqliteStore(connect(path, readonly=True) if exists else memory())
+    targets = _targets(store, paths, dataset, create=False)
+
+    def never(*_: object) -> None:
+        raise AssertionError("a dry run embeds nothing")
+
+    spec = store.spec() or ModelSpec("", "", 0, 0, "", 0, 0, 0)
+    return Indexer(store, spec, never, options, progress).run(targets)  # type: ignore[arg-type]
+
+
+def _held(path: str) -> ModelSpec | None:
+    """The model of the database at `path`, None when there is none yet."""
+    if not os.path.exists(path) or (os.path.isfile(path) and os.path.getsize(path) == 0):  # noqa: PTH110, PTH113
+        return None
+    db = connect(path)
+    try:
+        return SqliteStore(db).spec()
+    finally:
+        db.close()
+
+
+def _targets(store: SqliteStore, paths: Iterable[str], dataset: str | None, *, create: bool) -> list[Target]:
+    """The roots that `paths` name; files of one folder make one target."""
+    targets: list[Target] = []
+    files: dict[str, set[str]] = {}
+    for path in paths:
+        full = os.path.realpath(path)
+        if os.path.isdir(full):  # noqa: PTH112
+            named = dataset or Path(os.path.abspath(path)).name or full  # noqa: PTH100
+            targets.append(Target(_root_id(store, full, dataset, named, create), full))
+        else:
+            folder, name = os.path.split(full)
+            files.setdefault(folder, set()).add(name)
+    for folder, names in files.items():
+        within = store.root_of(folder)
+        if within is None:
+            root_id = _root_id(store, folder, dataset, dataset or Path(folder).name or folder, create)
+            targets.append(Target(root_id, folder, "", frozenset(names)))
+        else:
+            store.check_dataset(within[0], within[1], dataset)
+            relative = os.path.relpath(folder, within[1])
+            targets.append(Target(within[0], within[1], "" if relative == "." else relative, frozenset(names)))
+    return targets
+
+
+def _root_id(store: SqliteStore, path: str, dataset: str | None, name: str, create: bool) -> int | None:
+    known = store.root_to_be(path, dataset, name)
+    return store.add_root(path, name) if known is None and create else known
+
+
+def _tidy(db: apsw.Connection) -> None:
+    """Fold the write-ahead log into the file, so that one file is all there is; readers may hold it open a while."""
+    db.execute("PRAGMA optimize")
+    db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    db.close()
+
+
+def _check(name: str, value: int, low: int, high: int) -> None:
+    if not low <= value <= high:
+        raise ValidationError(f"{name} must lie between {low} and {high}, not {value}")
+
+
+def embed(path: str, images: Iterable[ImageLike], name: str, device: str, progress: Progress) -> Iterator[Embedded]:
+    """Embed images one by one with the model `name`, by default that of the database at `path`; store nothing."""
+    held = None
+    if name == "auto":
+        with translated(path):
+            held = _held(path)
+    model = choose(name, held, device, progress)
+    for image in images:
+        reference = at_path(image)
+        vector, ms = embed_reference(reference, model)
+        shown = (
+            "-" if reference.path is None else reference.path + (f"#page={reference.page}" if reference.page else "")
+        )
+        values = struct.unpack(f"<{model.spec.dim}f", vector)
+        yield Embedded(path=shown, embedding=values, processing_time_ms=round(ms, 1), model=model.spec.id)

@@ -1,0 +1,264 @@
+"""Indexing: candidates → inspect → decode → embed → tag → write, batch by batch.
+
+Workers inspect and decode ahead of the model, by windows that bound what is in flight; results are taken in the order
+of the files, so ids are the same on every run. Only `_flush` writes images, one transaction a batch.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pictocli.candidates import Candidate, Candidates, IndexOptions, Target
+from pictocli.decode import Decoded, Inspected, Recipe, Refused, decode, inspect
+from pictocli.errors import ModelError
+from pictocli.protocols import Progress
+from pictocli.records import IndexReport, ModelSpec, Skipped
+from pictocli.sqlite import FileRow, FinishedFile, PageRow, SqliteStore
+from pictocli.workers import CrashedError, Job, Workers
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["Brain", "Indexer", "checked"]
+
+INSPECT_AHEAD = 64  # files; each is a hash and a kind
+DEFAULT_DPI = 72  # the second reference system's
+T = TypeVar("T")
+
+Tags = Mapping[str, Mapping[str, float]]
+Brain = Callable[["NDArray[np.uint8]", Sequence[Mapping[str, float]]], "tuple[NDArray[np.float32], Sequence[Tags]]"]
+"""Model input uint8 [n, size, size, 3] and n pages' measures → embeddings float32 [n, dim] and n pages' tags."""
+
+
+@dataclass(slots=True)
+class _Work:
+    """A file on its way through. linked: page → content that is there; stale: page → content that lacks something.
+
+    left: pages still on their way; written, refused: what became of the others.
+    """
+
+    candidate: Candidate
+    file: FileRow
+    moved: bool
+    linked: dict[int, int]
+    stale: dict[int, int]
+    left: int
+    written: list[int] = field(default_factory=list)
+    refused: list[Skipped] = field(default_factory=list)
+
+
+def checked(vectors: NDArray[np.float32], spec: ModelSpec) -> list[bytes]:
+    """Embeddings [n, dim] as little-endian float32. Raises ModelError unless all are finite and of unit length."""
+    import numpy as np
+
+    norms = np.linalg.norm(vectors, axis=1)
+    if vectors.shape[1] != spec.dim or not np.isfinite(norms).all() or np.abs(norms - 1).max(initial=0) > 1e-3:
+        raise ModelError(f"{spec.id} gave an embedding that is not {spec.dim} finite numbers of unit length")
+    return [vector.astype("<f4").tobytes() for vector in vectors]
+
+
+def _ahead(items: Iterable[T], window: int) -> Iterator[T]:
+    """The same items in the same order, each drawn from `items` `window` places early."""
+    waiting: deque[T] = deque()
+    for item in items:
+        waiting.append(item)
+        if len(waiting) > window:
+            yield waiting.popleft()
+    yield from waiting
+
+
+class Indexer:
+    """One run over some roots. `brain` is called for the first batch that needs it, so a run may load no model."""
+
+    def __init__(
+        self, store: SqliteStore, spec: ModelSpec, brain: Brain, options: IndexOptions, progress: Progress
+    ) -> None:
+        self.store, self.spec, self.brain, self.options, self.progress = store, spec, brain, options, progress
+        self.report = IndexReport(dry_run=options.dry_run)
+        self._candidates = Candidates(store, options, self.report, progress)
+        self._workers = Workers(options.workers)
+        self._batch: list[tuple[_Work, int, Decoded]] = []
+        self._finished: list[_Work] = []
+        self._in_flight: dict[bytes, list[tuple[Candidate, Inspected]]] = {}
+
+    def run(self, targets: Iterable[Target]) -> IndexReport:
+        """Index every target. Ctrl-C stores what has been decoded by then, and says so in the report."""
+        started = time.perf_counter()
+        try:
+            for target in targets:
+                candidates = list(self._candidates.find(target))  # all, so that what is left can be told
+                if self.options.dry_run:
+                    self.report.indexed += len(candidates)
+                    continue
+                for work, page, result in self._decoded(self._inspected(candidates)):
+                    self._take(work, page, result)
+            self._flush()
+        except KeyboardInterrupt:
+            self.report.interrupted = True
+            self._flush()
+        finally:
+            self._workers.close()
+            self.progress.close()
+        self.report.seconds = time.perf_counter() - started
+        return self.report
+
+    # -- ahead of the model -----------------------------------------------------------------------------------------
+
+    def _inspected(self, candidates: Iterable[Candidate]) -> Iterator[tuple[Candidate, Inspected | Refused]]:
+        jobs = ((candidate, self._workers.submit(inspect, candidate.path)) for candidate in candidates)
+        for candidate, job in _ahead(jobs, INSPECT_AHEAD):
+            yield candidate, self._result(job)
+
+    def _decoded(
+        self, inspected: Iterable[tuple[Candidate, Inspected | Refused]]
+    ) -> Iterator[tuple[_Work, int, Decoded | Refused]]:
+        jobs = (
+            (work, page, self._workers.submit(decode, work.candidate.path, work.file.kind, page, recipe))
+            for candidate, what in inspected
+            for work, page, recipe in self._plan(candidate, what)
+        )
+        for work, page, job in _ahead(jobs, self.options.batch_size + 4 * self.options.workers):
+            yield work, page, self._result(job)
+
+    def _result(self, job: Job) -> Any:
+        try:
+            return self._workers.result(job)
+        except CrashedError:
+            return Refused("crashed its decoder", "crash")
+
+    def _plan(self, candidate: Candidate, what: Inspected | Refused) -> list[tuple[_Work, int, Recipe]]:
+        """The pages of a file that must be decoded. A file whose pages are all known is stored here and now."""
+        if isinstance(what, Refused):
+            self._skip(candidate, what)
+            return []
+        if what.digest in self._in_flight:  # the same bytes are on their way: wait for them
+            self._in_flight[what.digest].append((candidate, what))
+            return []
+        work = self._work(candidate, what)
+        if work.left == 0:
+            self._finish([work])
+            return []
+        self._in_flight[what.digest] = []
+        recipe = Recipe(self.spec.image_size, self.spec.resample, work.file.dpi, self.options.thumbnails)
+        return [(work, page, recipe) for page in what.pages or (0,) if page not in work.linked]
+
+    def _work(self, candidate: Candidate, what: Inspected) -> _Work:
+        """What a file needs, after one that has moved has been given its new place."""
+        known, found = candidate.known, candidate.found
+        dpi = 0
+        if what.kind == "pdf":
+            dpi = self.options.pdf_dpi or (known.dpi if known else 0) or DEFAULT_DPI
+        pages = what.pages or (0,)
+        file = FileRow(
+            candidate.folder_id, found.name, what.kind, found.size, found.mtime_ns, what.digest, len(pages), dpi
+        )
+        moved = known is None and self._move(file)
+        linked: dict[int, int] = {}
+        stale: dict[int, int] = {}
+        for (page, page_dpi), (content_id, embedded, thumbnail) in self.store.contents(what.digest).items():
+            if page_dpi == dpi and page in pages and embedded:
+                whole = (thumbnail or not self.options.thumbnails) and not self.options.force
+                (linked if whole else stale)[page] = content_id
+        return _Work(candidate, file, moved, linked, stale, len(pages) - len(linked))
+
+    def _move(self, file: FileRow) -> bool:
+        """Whether `file` is one that lay elsewhere: the same bytes, the old path gone, its root still there."""
+        assert file.hash is not None
+        for file_id, path, root in self.store.files_with(file.hash):
+            if not os.path.lexists(path) and os.path.isdir(root):  # noqa: PTH112 - names may not be UTF-8
+                self.store.move(file_id, file)
+                return True
+        return False
+
+    # -- behind the decoders ----------------------------------------------------------------------------------------
+
+    def _take(self, work: _Work, page: int, result: Decoded | Refused) -> None:
+        work.left -= 1
+        if isinstance(result, Decoded):
+            self._batch.append((work, page, result))
+        else:
+            path = f"{work.candidate.path}#page={page}" if page else work.candidate.path
+            work.refused.append(Skipped(path, result.reason or "damaged"))
+            if page in work.stale:  # what was decoded before stays
+                work.linked[page] = work.stale[page]
+        if work.left == 0:
+            self._finished.append(work)
+        if len(self._batch) >= self.options.batch_size or len(self._finished) >= self.options.batch_size:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Embed, tag and store what has been decoded."""
+        batch, finished = self._batch, self._finished
+        self._batch, self._finished = [], []
+        rows = self._rows(batch)
+        for work, page, _ in batch:
+            work.written.append(page)
+        self._finish(finished, rows)
+
+    def _rows(self, batch: Sequence[tuple[_Work, int, Decoded]]) -> list[PageRow]:
+        import numpy as np
+
+        new = [at for at, (work, page, _) in enumerate(batch) if self.options.force or page not in work.stale]
+        vectors: dict[int, bytes] = {}
+        tags: dict[int, Tags] = {}
+        share = 0.0
+        if new:
+            started = time.perf_counter()
+            found = self.brain(np.stack([batch[at][2].pixels for at in new]), [batch[at][2].measures for at in new])
+            share = (time.perf_counter() - started) * 1000 / len(new)
+            vectors, tags = (
+                dict(zip(new, checked(found[0], self.spec), strict=True)),
+                dict(zip(new, found[1], strict=True)),
+            )
+        return [
+            PageRow(
+                work.file, page, page_of.width, page_of.height, page_of.measures, page_of.ms + share,
+                vectors.get(at), tags.get(at), page_of.thumbnail,
+            )
+            for at, (work, page, page_of) in enumerate(batch)
+        ]  # fmt: skip
+
+    def _finish(self, works: Sequence[_Work], rows: Sequence[PageRow] = ()) -> None:
+        """Store pages, and files of which every page has been dealt with; then those that waited for the same bytes."""
+        whole = [work for work in works if work.written or work.linked]
+        self.store.write(rows, [FinishedFile(work.file, work.written, work.linked) for work in whole])
+        self.report.indexed += sum(row.vector is not None for row in rows)
+        self.report.updated += sum(row.vector is None for row in rows)
+        for work in works:
+            self.report.skipped.extend(work.refused)
+            if not work.written and not work.linked:
+                self.store.skip(replace(work.file, pages=0, reason=work.refused[0].reason))
+            self._count(work)
+            self._candidates.pass_metadata(work.candidate)
+            self.progress.done(1, len(self.report.skipped))
+            assert work.file.hash is not None
+            for candidate, what in self._in_flight.pop(work.file.hash, []):
+                follower = self._work(candidate, what)
+                follower.left, follower.refused = 0, [Skipped(candidate.path, s.reason) for s in work.refused]
+                self._finish([follower])
+
+    def _count(self, work: _Work) -> None:
+        if work.moved:
+            self.report.moved += 1
+        elif work.linked and not work.written and not work.refused:
+            if work.candidate.known is None:
+                self.report.copied += len(work.linked)
+            else:
+                self.report.unchanged += 1
+
+    def _skip(self, candidate: Candidate, refused: Refused) -> None:
+        """Report a file that gives no image, and remember it, unless it may be readable tomorrow."""
+        reason = refused.reason or ("not an image" if candidate.named else None)
+        if reason is not None:
+            self.report.skipped.append(Skipped(candidate.path, reason))
+        self.progress.done(1, len(self.report.skipped))
+        if refused.kind != "unreadable":
+            found = candidate.found
+            file = FileRow(candidate.folder_id, found.name, refused.kind, found.size, found.mtime_ns, reason=reason)
+            self.store.skip(file)

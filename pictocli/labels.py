@@ -1,0 +1,60 @@
+"""Resolves what users call a label to the taxonomy's own: exact, alias, plural, else the nearest are named."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pictocli.errors import ValidationError
+from pictocli.queries import Queries
+from pictocli.records import CATEGORIES
+
+__all__ = ["resolve_labels"]
+
+
+def resolve_labels(
+    queries: Queries, asked: Mapping[str, Sequence[str]], *, every: bool
+) -> tuple[list[list[int]], list[tuple[str, str]]]:
+    """Tag ids by group, of which an image must carry one of each, and the (category, label) pairs they stand for.
+
+    every: each label is a group of its own, else each category is one. Raises ValidationError for an unknown label,
+    naming the nearest ones.
+    """
+    groups: list[list[int]] = []
+    names: list[tuple[str, str]] = []
+    for category, given in asked.items():
+        found = [_resolve(queries, CATEGORIES.index(category), name) for name in given]
+        names += [(category, label) for _, label in found]
+        if every:
+            groups += [[tag_id] for tag_id, _ in found]
+        elif found:
+            groups.append([tag_id for tag_id, _ in found])
+    return groups, names
+
+
+def _forms(name: str) -> list[str]:
+    """The spellings to try: as the taxonomy writes, then without a plural ending."""
+    plain = "-".join(name.lower().replace("_", " ").replace("-", " ").split())
+    return [plain] + [plain[: -len(end)] for end in ("s", "es") if plain.endswith(end)]
+
+
+def _resolve(queries: Queries, category: int, name: str) -> tuple[int, str]:
+    for form in _forms(name):
+        found = queries.label_id(category, form)
+        if found:
+            return found
+    raise ValidationError(f"unknown label {name} in {CATEGORIES[category]}", _nearest(queries, category, name))
+
+
+def _nearest(queries: Queries, category: int, name: str) -> str:
+    """A hint that names the category the label is in, or the labels it may have been meant for."""
+    for other in range(len(CATEGORIES)):
+        for form in _forms(name):
+            found = queries.label_id(other, form)
+            if found:
+                return f"{found[1]} is one of the {CATEGORIES[other]}: --{CATEGORIES[other]} {found[1]}"
+    import difflib  # 4 ms that only a mistake pays
+
+    spellings = queries.spellings(category)
+    close = difflib.get_close_matches(_forms(name)[0], spellings, n=4, cutoff=0.6)
+    labels = list(dict.fromkeys(spellings[spelling] for spelling in close))[:3]
+    return f"nearest: {', '.join(labels)}" if labels else f"picto taxonomy --category {CATEGORIES[category]} lists all"

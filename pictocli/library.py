@@ -1,0 +1,107 @@
+"""The public API: `pictocli.open()` and `Library`. Everything the command line can do goes through here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from pictocli.protocols import NoProgress, Progress
+from pictocli.reading import MAX_LIMIT, Reader
+from pictocli.records import Embedded, IndexReport, Label, SimilarImage, TaggedImage
+from pictocli.references import ImageLike
+
+__all__ = ["MAX_LIMIT", "Library", "default_path", "labels", "open_library"]
+
+
+def default_path() -> str:
+    """PICTO_DB, else picto.db in the platform's folder for user data."""
+    if named := os.environ.get("PICTO_DB"):
+        return named
+    import platformdirs
+
+    return str(Path(platformdirs.user_data_dir("picto", appauthor=False)) / "picto.db")
+
+
+def labels(category: str | None = None) -> list[Label]:
+    """The curated labels, of one category ("objects", "scenes", "attributes") or of all three."""
+    from pictocli.taxonomy import load
+
+    return [label for label in load().labels if category in (None, label.category)]
+
+
+def open_library(path: str | os.PathLike[str] | None = None, *, progress: Progress | None = None) -> Library:
+    """Open the library in the SQLite file `path` (default: PICTO_DB, else the platform's user-data folder).
+
+    The file is made by the first `index`; until then queries raise StoreError. progress: told what goes on.
+    """
+    return Library(os.fspath(path) if path is not None else default_path(), progress or NoProgress())
+
+
+class Library(Reader):
+    """Indexed images in one SQLite file, and the questions one can ask of them. Use it as a context manager."""
+
+    def index(self, paths: Iterable[str | os.PathLike[str]], **options: Any) -> IndexReport:
+        """Index files, folders and PDFs; only what is new or changed costs anything.
+
+        options: dataset (the folder's name), model ("auto"), device ("auto"), batch_size (16), workers (one a core),
+        include, exclude (globs), hidden, follow, pdf_dpi (72), thumbnails, metadata (a CSV's or JSONL's path), force,
+        dry_run; as in `picto index --help`. A path that does not exist is listed in the report's `missing`.
+        Raises ValidationError, ModelMismatchError, ModelError, StoreError.
+        """
+        from pictocli.filling import index  # numpy, Pillow
+
+        return index(self.path, [os.fspath(path) for path in paths], self.progress, **options)
+
+    def reembed(
+        self, model: str, *, device: str = "auto", batch_size: int = 16, workers: int | None = None
+    ) -> IndexReport:
+        """Move the whole library into another model's space; ids, datasets and metadata stay.
+
+        Raises PictoError, with the library as it was, when an original is missing or has changed; what was embedded is
+        kept for the next try.
+        """
+        from pictocli.filling import reembed_library
+
+        self.close()
+        return reembed_library(self.path, model, device, batch_size, workers, self.progress)
+
+    def embed(self, images: Iterable[ImageLike], *, model: str = "auto", device: str = "auto") -> Iterator[Embedded]:
+        """Embeddings of files or bytes, one by one; nothing is stored.
+
+        model: "auto" is the database's own where there is one. Raises NotFoundError, UnreadableError, ModelError.
+        """
+        from pictocli.filling import embed
+
+        return embed(self.path, images, model, device, self.progress)
+
+    def by_similarity(
+        self, image: ImageLike, threshold: float = 0.6, limit: int = 50, folder_path: str | None = None
+    ) -> list[SimilarImage]:
+        """Images like `image` (a path, "report.pdf#page=3", an id, or bytes), most similar first, without itself.
+
+        threshold: least cosine similarity, 0..1. limit: 1..500. folder_path: None for the reference's own dataset and
+        folder, "/" for its whole dataset, else a folder. Raises NotFoundError, ValidationError, UnreadableError.
+        """
+        answer = self.similar(image, threshold=threshold, limit=limit, folder=folder_path)
+        return cast(list[SimilarImage], list(answer.results))
+
+    def by_text(self, text: str, limit: int = 50, **options: Any) -> list[SimilarImage]:
+        """Images that match words, best first; `options` as those of `search`."""
+        return cast(list[SimilarImage], list(self.search(text, limit=limit, **options).results))
+
+    def by_tag(
+        self,
+        objects: Sequence[str] | None = None,
+        scenes: Sequence[str] | None = None,
+        attributes: Sequence[str] | None = None,
+        dataset_name: str | None = None,
+        limit: int = 50,
+    ) -> list[TaggedImage]:
+        """Images by their tags: any of a category's labels, and every category that is given.
+
+        Raises ValidationError when no label is given or one is unknown, NotFoundError for the dataset.
+        """
+        answer = self.tagged(objects, scenes, attributes, dataset=dataset_name, limit=limit)
+        return cast(list[TaggedImage], list(answer.results))

@@ -1,0 +1,45 @@
+"""Embeds pictures that are not in the index: a query's reference, and what `picto embed` prints."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+
+from pictocli.brain import Model
+from pictocli.decode import Decoded, Recipe, Refused, decode, decode_bytes, inspect
+from pictocli.errors import UnreadableError
+from pictocli.indexing import DEFAULT_DPI, checked
+from pictocli.references import Reference
+
+__all__ = ["embed_reference"]
+
+
+def embed_reference(reference: Reference, model: Model) -> tuple[bytes, float]:
+    """The embedding of a file, page or bytes as float32 bytes, and the milliseconds it took, the model's loading aside.
+
+    Raises UnreadableError when it holds no image.
+    """
+    embedder = model.embedder
+    started = time.perf_counter()
+    recipe = Recipe(model.spec.image_size, model.spec.resample, DEFAULT_DPI, thumbnail=False)
+    decoded = _decode(reference, recipe)
+    if isinstance(decoded, Refused):
+        name = reference.path or "the image on standard input"
+        page = f"#page={reference.page}" if reference.page else ""
+        raise UnreadableError(f"cannot read {name}{page}: {decoded.reason or 'not an image'}")
+    vector = checked(embedder.embed_images(decoded.pixels[np.newaxis]), model.spec)[0]
+    return vector, (time.perf_counter() - started) * 1000
+
+
+def _decode(reference: Reference, recipe: Recipe) -> Decoded | Refused:
+    if reference.data is not None:
+        return decode_bytes(reference.data, recipe)
+    assert reference.path is not None
+    seen = inspect(str(Path(reference.path)))
+    if isinstance(seen, Refused):
+        return seen
+    if reference.page is not None and reference.page not in seen.pages:
+        return Refused(f"it has {len(seen.pages)} pages" if seen.pages else "it has no pages")
+    return decode(reference.path, seen.kind, reference.page or (seen.pages or (0,))[0], recipe)

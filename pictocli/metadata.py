@@ -1,0 +1,88 @@
+"""Reads a CSV or JSONL file whose columns are passed through to results."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pictocli.errors import NotFoundError, ValidationError
+
+__all__ = ["Metadata"]
+
+
+class Metadata:
+    """Rows joined to images on `path` (absolute, or relative to the root or to the metadata file) or `filename`."""
+
+    def __init__(self, path: str) -> None:
+        """Read the file at `path`. Raises NotFoundError or ValidationError, naming the line."""
+        self._folder = Path(path).absolute().parent
+        self._by_path: dict[str, Mapping[str, Any]] = {}
+        self._by_name: dict[str, Mapping[str, Any]] = {}
+        self._matched: set[int] = set()
+        self.rows = 0
+        for row in _rows(Path(path)):
+            self.rows += 1
+            fields = {key: value for key, value in row.items() if key not in ("path", "filename")}
+            if row.get("path"):
+                self._by_path[str(row["path"])] = fields
+            elif row.get("filename"):
+                self._by_name[str(row["filename"])] = fields
+            else:
+                raise ValidationError(f"{path}: a row has neither path nor filename", "name one of the columns so")
+
+    def of(self, root: str, path: str) -> Mapping[str, Any] | None:
+        """The fields for the file at the full path `path` below `root`, or None."""
+        full = Path(path)
+        keys = [path, str(full.relative_to(root))]
+        if full.is_relative_to(self._folder):
+            keys.append(str(full.relative_to(self._folder)))
+        for key in keys:
+            if key in self._by_path:
+                return self._take(self._by_path[key])
+        found = self._by_name.get(full.name)
+        return None if found is None else self._take(found)
+
+    @property
+    def unmatched(self) -> int:
+        """Rows that no image has taken so far."""
+        return self.rows - len(self._matched)
+
+    def _take(self, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+        self._matched.add(id(fields))
+        return fields
+
+
+def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            if path.suffix.lower() in (".jsonl", ".ndjson"):
+                for number, line in enumerate(file, 1):
+                    if line.strip():
+                        yield _object(line, f"{path}, line {number}")
+                return
+            reader = csv.DictReader(file, strict=True)
+            if not {"path", "filename"} & set(reader.fieldnames or ()):
+                raise ValidationError(
+                    f"{path} has no column path or filename", "name the column that holds file names so"
+                )
+            for row in reader:
+                if None in row or None in row.values():
+                    raise ValidationError(f"{path}, line {reader.line_num}: not as many fields as the header has")
+                yield row
+    except FileNotFoundError as exc:
+        raise NotFoundError(f"no such file: {path}") from exc
+    except (OSError, UnicodeDecodeError, csv.Error) as exc:
+        raise ValidationError(f"cannot read {path}: {exc}", "metadata is a UTF-8 CSV or JSONL file") from exc
+
+
+def _object(line: str, where: str) -> Mapping[str, Any]:
+    try:
+        value = json.loads(line)
+    except json.JSONDecodeError as exc:
+        raise ValidationError(f"{where}: not JSON: {exc}") from exc
+    if not isinstance(value, dict):
+        raise ValidationError(f"{where}: not a JSON object")
+    return value

@@ -1,0 +1,96 @@
+"""Moves a whole library into another model's space. Ids, datasets and metadata stay; nothing changes until the end.
+
+New embeddings gather in `staged`, a batch a transaction, so a run that was stopped goes on where it was. The last
+transaction swaps them in with their tags.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from pictocli.brain import Model
+from pictocli.decode import Decoded, Inspected, Recipe, decode, inspect
+from pictocli.errors import PictoError
+from pictocli.indexing import checked
+from pictocli.protocols import Progress
+from pictocli.records import IndexReport, Skipped
+from pictocli.staging import Staging
+from pictocli.workers import Workers
+
+if TYPE_CHECKING:
+    from pictocli.tagging import Tagger
+
+__all__ = ["reembed"]
+
+
+def reembed(store: Staging, model: Model, *, batch_size: int, workers: int, progress: Progress) -> IndexReport:
+    """Re-embed every image of `store` with `model`, and swap the new space in when all are there.
+
+    Raises PictoError, leaving the library as it was, when an original is missing or has changed: its new embedding
+    could not be made. What was staged is kept for the next run.
+    """
+    started = time.perf_counter()
+    report = IndexReport()
+    store.begin_staging(model.spec)
+    pending = store.unstaged()
+    progress.found(len(pending))
+    pool = Workers(workers)
+    try:
+        for start in range(0, len(pending), batch_size):
+            _stage(store, model, pool, pending[start : start + batch_size], report)
+            progress.done(len(pending[start : start + batch_size]), len(report.skipped))
+    finally:
+        pool.close()
+        progress.close()
+    if report.skipped:
+        first = report.skipped[0]
+        raise PictoError(
+            f"{len(report.skipped)} images cannot be embedded again, first {first.path}: {first.reason}",
+            "the library is as it was; bring the files back or index the changes, then run this again",
+        )
+    _swap(store, model.tagger(store))
+    report.seconds = time.perf_counter() - started
+    return report
+
+
+def _stage(store: Staging, model: Model, pool: Workers, rows: Sequence[Sequence[Any]], report: IndexReport) -> None:
+    """Decode and embed one batch of (content id, page, dpi, hash, kind, path) rows."""
+    import numpy as np
+
+    looks = [(row, pool.submit(inspect, row[5])) for row in rows]
+    jobs = []
+    for row, look in looks:
+        content_id, page, dpi, digest, kind, path = row
+        seen = pool.result(look)
+        if not isinstance(seen, Inspected) or seen.digest != digest:
+            reason = "changed since it was indexed" if isinstance(seen, Inspected) else str(seen.reason)
+            report.skipped.append(Skipped(path, reason))
+            continue
+        recipe = Recipe(model.spec.image_size, model.spec.resample, dpi, thumbnail=False)
+        jobs.append((content_id, path, pool.submit(decode, path, kind, page, recipe)))
+    decoded = []
+    for content_id, path, job in jobs:
+        result = pool.result(job)
+        if isinstance(result, Decoded):
+            decoded.append((content_id, result.pixels))
+        else:
+            report.skipped.append(Skipped(path, result.reason))
+    if decoded:
+        vectors = checked(model.embedder.embed_images(np.stack([pixels for _, pixels in decoded])), model.spec)
+        store.stage([(content_id, vector) for (content_id, _), vector in zip(decoded, vectors, strict=True)])
+        report.indexed += len(decoded)
+
+
+def _swap(store: Staging, tagger: Tagger) -> None:
+    """Make the staged space the library's own, tags and all, in one transaction."""
+    import numpy as np
+
+    def tag(rows: Sequence[tuple[bytes, str]]) -> list[dict[str, dict[str, float]]]:
+        vectors = np.stack([np.frombuffer(blob, "<f4") for blob, _ in rows])
+        return tagger.tag(vectors, [json.loads(measures) for _, measures in rows])
+
+    store.swap_staged(tag)
+    store.build_codes()

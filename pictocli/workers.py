@@ -1,0 +1,94 @@
+"""Runs functions in worker processes, and lives on when a decoder kills one.
+
+Workers are forked from a clean server process that never loaded torch (spawned where there is no such server): forking
+after torch has started its threads deadlocks.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["CrashedError", "Job", "Workers", "default_workers"]
+
+
+class CrashedError(Exception):
+    """A job killed its worker process, twice."""
+
+
+@dataclass(slots=True)
+class Job:
+    """One call on its way: its result is there after `Workers.result`."""
+
+    call: Callable[..., Any]
+    args: tuple[Any, ...]
+    future: Future[Any] | None
+    pool: ProcessPoolExecutor | None
+
+
+def default_workers() -> int:
+    """One worker a usable core."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _start() -> None:
+    """Leave Ctrl-C to the parent, which finishes its batch first."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+class Workers:
+    """A pool of `count` processes, started with the first job. With 0, calls run here when their result is asked for."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._pool: ProcessPoolExecutor | None = None
+
+    def submit(self, call: Callable[..., Any], *args: Any) -> Job:
+        """Queue a call of a module-level function."""
+        if self.count == 0:
+            return Job(call, args, None, None)
+        pool = self._running()
+        try:
+            return Job(call, args, pool.submit(call, *args), pool)
+        except BrokenProcessPool:
+            return Job(call, args, None, pool)  # result() starts it again in a new pool
+
+    def result(self, job: Job) -> Any:
+        """Wait for a call. Raises what it raised, CrashedError when it killed its process alone and twice."""
+        if self.count == 0:
+            return job.call(*job.args)
+        try:
+            if job.future is not None:
+                return job.future.result()
+        except BrokenProcessPool:
+            pass
+        # The pool died, of this job or of another: run this one by itself, so that the guilty one is found.
+        if job.pool is self._pool:
+            self.close()
+        try:
+            return self._running().submit(job.call, *job.args).result()
+        except BrokenProcessPool as exc:
+            self.close()
+            raise CrashedError from exc
+
+    def close(self) -> None:
+        """Stop the processes; jobs that have not started are dropped."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool = None
+
+    def _running(self) -> ProcessPoolExecutor:
+        if self._pool is None:
+            method = "forkserver" if sys.platform.startswith("linux") else "spawn"
+            context = multiprocessing.get_context(method)
+            if method == "forkserver":
+                context.set_forkserver_preload(["pictocli.decode"])
+            self._pool = ProcessPoolExecutor(self.count, mp_context=context, initializer=_start)
+        return self._pool
