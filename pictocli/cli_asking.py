@@ -1,0 +1,230 @@
+"""The commands that ask: similar, search, tags, show, info, taxonomy."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from pictocli.errors import NotFoundError, PictoError, ValidationError
+from pictocli.library import labels
+from pictocli.options import (
+    Category,
+    Device,
+    Everywhere,
+    Exact,
+    Folder,
+    Form,
+    Format,
+    Limit,
+    Match,
+    OnDevice,
+    Print0,
+    Sort,
+    ThisDataset,
+    split,
+)
+from pictocli.records import Answer, ImageDetail, Label, LibraryInfo, SimilarImage, TaggedImage
+from pictocli.references import ImageLike
+from pictocli.terminal import Terminal
+
+__all__ = ["info", "search", "show", "similar", "tags", "taxonomy"]
+
+
+def similar(
+    ctx: typer.Context,
+    image: Annotated[
+        str | None,
+        typer.Argument(metavar="[IMG]", help="A path, report.pdf#page=3, id:123, or - for image bytes on stdin."),
+    ] = None,
+    threshold: Annotated[
+        float, typer.Option("--threshold", metavar="T", help="Least cosine similarity, 0 to 1.")
+    ] = 0.6,
+    limit: Limit = 50,
+    folder: Folder = None,
+    dataset: ThisDataset = None,
+    everywhere: Everywhere = False,
+    exact: Exact = False,
+    stdin: Annotated[
+        bool, typer.Option("--stdin", help="Read many IMGs from stdin, one a line (with -0: by NUL).")
+    ] = False,
+    form: Form = None,
+    print0: Print0 = False,
+    device: OnDevice = Device.auto,
+) -> int:
+    """Images like this one, most similar first.
+
+    An indexed image looks in its own dataset and folder; any other looks everywhere.
+
+    \b
+    Examples:
+      picto similar beach.jpg
+      picto similar report.pdf#page=3 --folder / --threshold 0.8
+      picto similar -0 beach.jpg | xargs -0 ls -l
+      find new -name '*.jpg' | picto similar --stdin --format jsonl
+    """
+    terminal: Terminal = ctx.obj
+    if stdin == (image is not None):
+        raise ValidationError("one IMG is needed, or --stdin", "picto similar beach.jpg")
+    library = terminal.library()
+    options = {"threshold": threshold, "limit": limit, "dataset": dataset, "folder": folder}
+
+    def ask(reference: ImageLike) -> Answer:
+        return library.similar(reference, everywhere=everywhere, exact=exact, device=device.value, **options)  # type: ignore[arg-type]
+
+    if stdin:
+        return _many(terminal, ask, _lines(print0), form)
+    assert image is not None
+    answer = ask(sys.stdin.buffer.read() if image == "-" else image)
+    terminal.rows(answer.results, SimilarImage, terminal.form(form, print0))
+    nearest = "" if answer.nearest is None else f"nearest {answer.nearest:.2f}"
+    terminal.answer(answer, f"at {threshold:.2f} or above", nearest)
+    return 0 if answer.results else 1
+
+
+def _many(terminal: Terminal, ask: Callable[[str], Answer], references: list[str], form: Format | None) -> int:
+    """Answer many references; one that fails is told and passed over, and the exit code says so."""
+    found: list[SimilarImage] = []
+    named: list[str] = []
+    worst = 0
+    for reference in references:
+        try:
+            answer = ask(reference)
+        except PictoError as exc:
+            if not isinstance(exc, NotFoundError) and exc.exit_code != 3:
+                raise
+            terminal.error(exc)
+            worst = max(worst, exc.exit_code)
+            continue
+        found += answer.results  # type: ignore[arg-type]
+        named += [reference] * len(answer.results)
+    terminal.rows(found, SimilarImage, terminal.form(form, False, many=True), named)
+    return worst or (0 if found else 1)
+
+
+def _lines(nul: bool) -> list[str]:
+    """References on standard input: lines, or ended by NUL."""
+    data = sys.stdin.buffer.read()
+    return [os.fsdecode(part) for part in data.split(b"\0" if nul else b"\n") if part]
+
+
+def search(
+    ctx: typer.Context,
+    text: Annotated[list[str], typer.Argument(metavar="TEXT...", help="Words that describe the picture.")],
+    min_probability: Annotated[
+        float, typer.Option("--min-probability", metavar="P", help="Leave out matches less probable than P, 0 to 1.")
+    ] = 0.0,
+    limit: Limit = 50,
+    folder: Folder = None,
+    dataset: ThisDataset = None,
+    exact: Exact = False,
+    form: Form = None,
+    print0: Print0 = False,
+    device: OnDevice = Device.auto,
+) -> int:
+    """Images that match words, best first.
+
+    Cosines between words and images lie on another scale than those between images (true matches near 0.05 to 0.2),
+    so results are ranked, not cut; SigLIP's probability stands beside each.
+
+    \b
+    Examples:
+      picto search a red car in the snow
+      picto search "sunset over the sea" --limit 10 --dataset holiday
+    """
+    terminal: Terminal = ctx.obj
+    answer = terminal.library().search(
+        " ".join(text), limit=limit, min_probability=min_probability, dataset=dataset, folder=folder, exact=exact,
+        device=device.value,
+    )  # fmt: skip
+    terminal.rows(answer.results, SimilarImage, terminal.form(form, print0))
+    nearest = "" if answer.nearest is None else f"best {answer.nearest:.2g}"
+    terminal.answer(answer, f"with probability {min_probability:g} or above", nearest)
+    return 0 if answer.results else 1
+
+
+def tags(
+    ctx: typer.Context,
+    objects: Annotated[list[str] | None, typer.Option("--objects", metavar="A,B", help="Any of these objects.")] = None,
+    scenes: Annotated[list[str] | None, typer.Option("--scenes", metavar="A,B", help="Any of these scenes.")] = None,
+    attributes: Annotated[
+        list[str] | None, typer.Option("--attributes", metavar="A,B", help="Any of these attributes.")
+    ] = None,
+    match: Annotated[Match, typer.Option("--match", help="Ask for any label of a category, or for all.")] = Match.any,
+    sort: Annotated[Sort, typer.Option("--sort", help="By image id, or the surest first.")] = Sort.id,
+    limit: Limit = 50,
+    folder: Folder = None,
+    dataset: ThisDataset = None,
+    form: Form = None,
+    print0: Print0 = False,
+) -> int:
+    """Images by their tags: OR within a category, AND across categories.
+
+    \b
+    Examples:
+      picto tags --objects car,truck --scenes outdoor
+      picto tags --attributes blurry -0 | xargs -0 -I{} echo {}
+      picto tags --objects dog --match all --format json | jq '.[].path'
+    """
+    terminal: Terminal = ctx.obj
+    asked = [split(objects), split(scenes), split(attributes)]
+    answer = terminal.library().tagged(
+        *asked, match=match.value, sort=sort.value, dataset=dataset, folder=folder, limit=limit
+    )
+    terminal.rows(answer.results, TaggedImage, terminal.form(form, print0))
+    joined = " and " if match is Match.all else " or "
+    parts = [joined.join(group) for group in asked if group]
+    parts = [f"({part})" if len(parts) > 1 and " or " in part else part for part in parts]
+    terminal.answer(answer, f"match {' and '.join(parts)}")
+    return 0 if answer.results else 1
+
+
+def show(
+    ctx: typer.Context,
+    image: Annotated[str, typer.Argument(metavar="IMG", help="A path, report.pdf#page=3, or id:123.")],
+    form: Form = None,
+) -> int:
+    """Everything known of one image: tags with scores, size, dates, metadata, processing time.
+
+    \b
+    Examples:
+      picto show cars/red-van.jpg
+      picto show id:17 --format json | jq .measures
+    """
+    terminal: Terminal = ctx.obj
+    detail = terminal.library().show(sys.stdin.buffer.read() if image == "-" else image)
+    terminal.rows([detail], ImageDetail, terminal.form(form, False))
+    return 0
+
+
+def info(ctx: typer.Context, form: Form = None) -> int:
+    """The database at a glance: datasets, kinds, model, tags, size on disk.
+
+    \b
+    Examples:
+      picto info
+      picto info --format json | jq .images
+    """
+    terminal: Terminal = ctx.obj
+    terminal.rows([terminal.library().info()], LibraryInfo, terminal.form(form, False))
+    return 0
+
+
+def taxonomy(
+    ctx: typer.Context,
+    category: Annotated[Category | None, typer.Option("--category", help="One category only.")] = None,
+    form: Form = None,
+) -> int:
+    """The 600 curated labels that tags are taken from, with their aliases.
+
+    \b
+    Examples:
+      picto taxonomy --category scenes
+      picto taxonomy --format tsv | grep dog
+    """
+    terminal: Terminal = ctx.obj
+    terminal.rows(labels(category.value if category else None), Label, terminal.form(form, False))
+    return 0

@@ -1,0 +1,117 @@
+"""The commands that fill a library, or run its model: index, reembed, embed."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from pictocli.options import Device, OnDevice
+from pictocli.records import Embedded
+from pictocli.terminal import Terminal
+
+__all__ = ["embed", "index", "reembed"]
+
+BatchSize = Annotated[int, typer.Option("--batch-size", metavar="N", help="Images a model run.")]
+Workers = Annotated[
+    int | None, typer.Option("--workers", metavar="N", help="Decoding processes [default: one a core; 0: none].")
+]
+
+
+def index(
+    ctx: typer.Context,
+    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Files, folders and PDFs.")],
+    dataset: Annotated[
+        str | None,
+        typer.Option("--dataset", metavar="NAME", help="The dataset they go to [default: the folder's name]."),
+    ] = None,
+    model: Annotated[
+        str, typer.Option("--model", metavar="NAME", help="siglip2-base, siglip2-so400m, mini, a hub id or a folder.")
+    ] = "auto",
+    device: OnDevice = Device.auto,
+    batch_size: BatchSize = 16,
+    workers: Workers = None,
+    include: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="Only files like this; repeatable.")] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(metavar="GLOB", help="No files or folders like this; repeatable.")
+    ] = None,
+    hidden: Annotated[bool, typer.Option("--hidden", help="Hidden files and folders too.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Follow symbolic links.")] = False,
+    pdf_dpi: Annotated[
+        int | None, typer.Option("--pdf-dpi", metavar="DPI", help="Render PDF pages at this resolution [default: 72].")
+    ] = None,
+    thumbnails: Annotated[bool, typer.Option("--thumbnails", help="Keep a thumbnail, 640 px wide, of each.")] = False,
+    metadata: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="A CSV or JSONL whose columns go with the images, by path or filename."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Do everything again, unchanged files too.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit 3 when a file was skipped.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done; do nothing.")] = False,
+) -> int:
+    """Index files, folders and PDFs. Only new or changed files cost anything.
+
+    \b
+    Examples:
+      picto index ~/photos
+      picto index scans --dataset archive --thumbnails --pdf-dpi 150
+      picto index . --include '*.jpg' --exclude cache --dry-run
+    """
+    terminal: Terminal = ctx.obj
+    report = terminal.library().index(
+        paths, dataset=dataset, model=model, device=device.value, batch_size=batch_size, workers=workers,
+        include=include or (), exclude=exclude or (), hidden=hidden, follow=follow, pdf_dpi=pdf_dpi,
+        thumbnails=thumbnails, metadata=metadata, force=force, dry_run=dry_run,
+    )  # fmt: skip
+    terminal.summary(report, nothing_found=len(report.missing) == len(paths))
+    if report.interrupted:
+        return 130
+    if report.missing:
+        return 4
+    return 3 if strict and report.skipped else 0
+
+
+def reembed(
+    ctx: typer.Context,
+    model: Annotated[str, typer.Option("--model", metavar="NAME", help="The model to move to.")],
+    device: OnDevice = Device.auto,
+    batch_size: BatchSize = 16,
+    workers: Workers = None,
+) -> int:
+    """The whole library in another model's space. Ids, datasets and metadata stay; a stopped run goes on.
+
+    \b
+    Examples:
+      picto reembed --model siglip2-base
+      picto reembed --model siglip2-so400m --device cuda --batch-size 64
+    """
+    terminal: Terminal = ctx.obj
+    report = terminal.library().reembed(model, device=device.value, batch_size=batch_size, workers=workers)
+    if report.unchanged:
+        terminal.talk(f"The library holds embeddings of {model} already: nothing to do")
+    else:
+        terminal.summary(report)
+    return 0
+
+
+def embed(
+    ctx: typer.Context,
+    images: Annotated[list[str], typer.Argument(metavar="IMG...|-", help="Paths, or - for image bytes on stdin.")],
+    model: Annotated[
+        str, typer.Option("--model", metavar="NAME", help="The model [default: the database's own, if there is one].")
+    ] = "auto",
+    device: OnDevice = Device.auto,
+) -> int:
+    """Embeddings and processing_time_ms as JSONL. Nothing is stored.
+
+    \b
+    Examples:
+      picto embed beach.jpg report.pdf#page=3
+      curl -s https://example.org/cat.jpg | picto embed - --model siglip2-base
+    """
+    terminal: Terminal = ctx.obj
+    references = [sys.stdin.buffer.read() if image == "-" else image for image in images]
+    for embedded in terminal.library().embed(references, model=model, device=device.value):
+        terminal.rows([embedded], Embedded, "jsonl")
+    return 0

@@ -1,0 +1,87 @@
+"""The options that several commands share, each defined once."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+__all__ = [
+    "Category", "Color", "Device", "Everywhere", "Exact", "Folder", "Form", "Format", "Limit", "Match", "OnDevice",
+    "Print0", "Sort", "ThisDataset", "split",
+]  # fmt: skip
+
+
+class Format(StrEnum):
+    """How results are printed."""
+
+    table = "table"
+    tsv = "tsv"
+    csv = "csv"
+    json = "json"
+    jsonl = "jsonl"
+    paths = "paths"
+
+
+class Color(StrEnum):
+    """When to colour."""
+
+    auto = "auto"
+    always = "always"
+    never = "never"
+
+
+class Device(StrEnum):
+    """Where the model runs."""
+
+    auto = "auto"
+    cuda = "cuda"
+    mps = "mps"
+    cpu = "cpu"
+
+
+class Match(StrEnum):
+    """Whether one label of a category is enough."""
+
+    any = "any"
+    all = "all"
+
+
+class Sort(StrEnum):
+    """The order of tagged images."""
+
+    id = "id"
+    score = "score"
+
+
+class Category(StrEnum):
+    """The three kinds of labels."""
+
+    objects = "objects"
+    scenes = "scenes"
+    attributes = "attributes"
+
+
+Form = Annotated[
+    Format | None,
+    typer.Option(
+        "--format", help="table, tsv, csv, json, jsonl or paths [default: table on a terminal, tsv elsewhere]."
+    ),
+]
+Print0 = Annotated[bool, typer.Option("--print0", "-0", help="Print paths only, each ended by a NUL, for xargs -0.")]
+Limit = Annotated[int, typer.Option("--limit", metavar="N", help="At most so many results, 1 to 500.")]
+ThisDataset = Annotated[str | None, typer.Option("--dataset", metavar="NAME", help="Look in this dataset only.")]
+Folder = Annotated[
+    str | None,
+    typer.Option("--folder", metavar="SUB", help="Look in this folder of the dataset and below; / is all of it."),
+]
+Everywhere = Annotated[bool, typer.Option("--everywhere", help="Look at the whole database.")]
+Exact = Annotated[bool, typer.Option("--exact", help="Compare with every image, however many there are.")]
+
+OnDevice = Annotated[Device, typer.Option("--device", help="Where the model runs, if it must run at all.")]
+
+
+def split(values: list[str] | None) -> list[str]:
+    """The labels of a repeatable option that also takes commas."""
+    return [part.strip() for value in values or [] for part in value.split(",") if part.strip()]

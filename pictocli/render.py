@@ -1,0 +1,157 @@
+"""Records → TSV, CSV, JSON, JSONL, paths, NUL-ended paths, for programs: nothing is cropped or coloured."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any, BinaryIO
+
+from pictocli.records import (
+    Embedded,
+    Image,
+    ImageDetail,
+    IndexReport,
+    Label,
+    LibraryInfo,
+    SimilarImage,
+    TaggedImage,
+)
+
+__all__ = ["FORMATS", "Row", "as_object", "write"]
+
+FORMATS = ("table", "tsv", "csv", "json", "jsonl", "paths")
+Row = Image | Label | LibraryInfo | Embedded | IndexReport
+
+_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+_IMAGE = (
+    "image_id", "path", "filename", "dataset", "folder", "page", "similarity", "probability", "matched", "tags",
+    "metadata", "thumbnail_url", "width", "height", "processing_time_ms",
+)  # fmt: skip
+_DETAIL = (
+    "scores", "kind", "size", "modified", "indexed_at", "content_hash", "model", "measures", "has_thumbnail", "copies",
+)  # fmt: skip
+
+
+def write(rows: Sequence[Row], form: str, out: BinaryIO, *, kind: type[Row], references: Sequence[str] = ()) -> None:
+    """Write records in one of FORMATS but "table", line by line.
+
+    kind: the class of the rows, which gives an empty answer its CSV header. references: with several references, the
+    one that each row answers. Raises BrokenPipeError when the reader has gone.
+    """
+    if form == "json":
+        objects = [as_object(row, reference) for row, reference in _paired(rows, references)]
+        one = kind in (ImageDetail, LibraryInfo, IndexReport)
+        _line(out, _json(objects[0] if one else objects, indent=2))
+    elif form == "jsonl":
+        for row, reference in _paired(rows, references):
+            _line(out, _json(as_object(row, reference)))
+    elif form == "csv":
+        _csv(rows, out, kind, references)
+    elif form == "tsv":
+        for row, reference in _paired(rows, references):
+            for cells in _tsv(row):
+                _line(out, "\t".join(cell.translate(_ESCAPES) for cell in ([reference] if reference else []) + cells))
+    else:
+        for row in rows:
+            if isinstance(row, Image | Embedded):
+                _line(out, row.path, b"\0" if form == "print0" else b"\n")
+
+
+def as_object(row: Row, reference: str = "") -> dict[str, Any]:
+    """A record as JSON sees it, its keys in their documented order."""
+    named = {"reference": reference} if reference else {}
+    if not isinstance(row, Image):
+        return {**named, **_plain(row)}
+    names = [name for name in _IMAGE if hasattr(row, name) and (name != "probability" or row.probability is not None)]  # type: ignore[attr-defined]
+    if isinstance(row, ImageDetail):
+        names += _DETAIL
+    found: dict[str, Any] = named | {name: _plain(getattr(row, name)) for name in names}
+    if "similarity" in found:
+        found["similarity"] = round(found["similarity"], 6)
+    if "probability" in found:
+        found["probability"] = float(f"{found['probability']:.4g}")
+    found["processing_time_ms"] = round(row.processing_time_ms, 1)
+    found |= _bytes_of(row.path)
+    return found
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return value
+
+
+def _bytes_of(path: str) -> dict[str, str]:
+    """What a path that is not UTF-8 carries beside its readable form."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return {"path_bytes": base64.b64encode(os.fsencode(path)).decode()}
+    return {}
+
+
+def _json(value: Any, indent: int | None = None) -> str:
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _line(out: BinaryIO, text: str, end: bytes = b"\n") -> None:
+    out.write(text.encode("utf-8", "surrogateescape") + end)
+    out.flush()  # whoever reads the pipe sees each line as it comes
+
+
+def _paired(rows: Sequence[Row], references: Sequence[str]) -> Iterable[tuple[Row, str]]:
+    return zip(rows, references or [""] * len(rows), strict=True)
+
+
+def _tsv(row: Row) -> list[list[str]]:
+    """The lines of one record, each a list of cells."""
+    if isinstance(row, SimilarImage):
+        return [[f"{row.similarity:.4f}", row.path]]
+    if isinstance(row, TaggedImage):
+        return [[",".join(row.matched), row.path]]
+    if isinstance(row, Label):
+        return [[row.category, row.id, ",".join(row.aliases)]]
+    if isinstance(row, Embedded):
+        return [[row.path, " ".join(f"{value:.8g}" for value in row.embedding)]]
+    return [[key, value if isinstance(value, str) else _json(value)] for key, value in as_object(row).items()]
+
+
+def _csv(rows: Sequence[Row], out: BinaryIO, kind: type[Row], references: Sequence[str]) -> None:
+    header = (["reference"] if references else []) + _columns(kind)
+    _csv_line(out, header)
+    for row, reference in _paired(rows, references):
+        found = as_object(row, reference)
+        found |= {f"{name}": "|".join(labels) for name, labels in found.pop("tags", {}).items()}
+        _csv_line(out, [_cell(found.get(name)) for name in header])
+
+
+def _columns(kind: type[Row]) -> list[str]:
+    if not issubclass(kind, Image):
+        return [each.name for each in fields(kind)]
+    names = [name for name in _IMAGE if name in kind.__dataclass_fields__]
+    if issubclass(kind, ImageDetail):
+        names += _DETAIL
+    at = names.index("tags")
+    return [*names[:at], "objects", "scenes", "attributes", *names[at + 1 :]]
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else _json(value)
+
+
+def _csv_line(out: BinaryIO, cells: Sequence[str]) -> None:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\r\n").writerow(cells)  # RFC 4180
+    _line(out, text.getvalue(), b"")
