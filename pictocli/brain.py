@@ -49,9 +49,12 @@ class Model:
         files = self._files or hub.resolve(self.spec.id, revision=self.spec.revision, progress=self.progress)
         if files.revision != self.spec.revision:
             raise mismatch(self.spec, files.id)
+        self.progress.doing(f"loading {self.spec.id}")
         from pictocli.siglip import Siglip  # imports torch: 3 s
 
-        return Siglip(files, self.spec, self.device)
+        loaded = Siglip(files, self.spec, self.device)
+        self.progress.doing("")
+        return loaded
 
     def tagger(self, catalog: Catalog) -> Tagger:
         """What tags by this model. The prompts' vectors are kept in the database: they cost minutes on a CPU."""
@@ -63,7 +66,10 @@ class Model:
         key = f"{self.spec.id} {self.spec.revision} {taxonomy.hash}"
         kept = (catalog.vector(f"labels {key}"), catalog.vector(f"nulls {key}"))
         if kept[0] is None or kept[1] is None:
-            labels, nulls = embed_prompts(taxonomy, self.embedder)
+            embedder = self.embedder
+            self.progress.doing(f"embedding the prompts of {len(taxonomy.labels)} labels, once")
+            labels, nulls = embed_prompts(taxonomy, embedder)
+            self.progress.doing("")
             catalog.put_vector(f"labels {key}", labels.astype("<f4").tobytes())
             catalog.put_vector(f"nulls {key}", nulls.astype("<f4").tobytes())
         else:

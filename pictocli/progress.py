@@ -40,6 +40,14 @@ class Bar:
                 self._bar.set_postfix_str(f"  {skipped:,} skipped", refresh=False)
             self._bar.update(files)
 
+    def doing(self, what: str) -> None:
+        """Something that takes seconds and has no bar of its own; "" when it is over."""
+        if self._bar is not None:
+            self._bar.set_description_str(what or "indexing")
+        elif not self._quiet and self._stream.isatty():
+            self._stream.write(f"\r{what} …\x1b[K" if what else "\r\x1b[K")
+            self._stream.flush()
+
     def say(self, message: str) -> None:
         """One line of talk."""
         if self._quiet:

@@ -43,6 +43,9 @@ class Progress(Protocol):
     def done(self, files: int, skipped: int) -> None:
         """So many files have been finished since the last call, and so many skipped in all."""
 
+    def doing(self, what: str) -> None:
+        """Something that takes seconds and has no bar, such as loading a model; "" when it is over."""
+
     def say(self, message: str) -> None:
         """One line of talk for a person."""
 
@@ -56,6 +59,8 @@ class NoProgress:
     def found(self, files: int) -> None: ...
 
     def done(self, files: int, skipped: int) -> None: ...
+
+    def doing(self, what: str) -> None: ...
 
     def say(self, message: str) -> None: ...
 
