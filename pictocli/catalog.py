@@ -12,7 +12,9 @@ from pictocli.errors import ModelMismatchError, ValidationError
 from pictocli.records import ModelSpec
 from pictocli.schema import from_db, to_db, transaction
 
-__all__ = ["Catalog", "mismatch"]
+__all__ = ["EXACT_BELOW", "Catalog", "mismatch"]
+
+EXACT_BELOW = 20_000  # images in scope; below, comparing with every one is as fast as 1-bit codes
 
 
 def mismatch(held: ModelSpec, other: str) -> ModelMismatchError:

@@ -13,9 +13,8 @@ from pictocli.errors import NotFoundError
 from pictocli.records import CATEGORIES, ImageDetail, Scope
 from pictocli.schema import from_db, to_db
 
-__all__ = ["EXACT_BELOW", "Queries"]
+__all__ = ["Queries"]
 
-EXACT_BELOW = 20_000  # images in scope; below, the exhaustive scan is as fast as the codes
 RESCORED_BITS = 768 * 4000  # 4,000 candidates hold .9998 of the threshold set at 768 bits; shorter codes need more
 
 _ROWS = """

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Self
 
 import apsw
 
+from pictocli.catalog import EXACT_BELOW
 from pictocli.errors import NotFoundError, StoreError, ValidationError
 from pictocli.labels import resolve_labels
 from pictocli.overview import Overview
 from pictocli.protocols import Progress
-from pictocli.queries import EXACT_BELOW, Queries
+from pictocli.queries import Queries
 from pictocli.records import (
     CATEGORIES,
     Answer,

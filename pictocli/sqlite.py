@@ -7,30 +7,23 @@ bound; every public method that changes images is one transaction.
 from __future__ import annotations
 
 import json
-import struct
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pictocli.catalog import Catalog
+from pictocli.catalog import EXACT_BELOW, Catalog
 from pictocli.errors import StoreError
 from pictocli.records import CATEGORIES
 from pictocli.schema import from_db, to_db, transaction
 
-__all__ = ["FileRow", "FinishedFile", "KnownFile", "PageRow", "SqliteStore", "pack"]
+__all__ = ["FileRow", "FinishedFile", "KnownFile", "PageRow", "SqliteStore"]
 
 _CODES = (
     "INSERT OR REPLACE INTO code SELECT i.folder_id, i.id, vec_quantize_binary(vec_sub(e.v, ?)) FROM image i"
     " JOIN embedding e ON e.content_id = i.content_id"
 )
-CODES_FROM = 20_000  # rows; below, the exhaustive scan is as fast and exact
-
-
-def pack(vector: Sequence[float]) -> bytes:
-    """A vector as little-endian float32, the form sqlite-vec reads."""
-    return struct.pack(f"<{len(vector)}f", *vector)
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +227,7 @@ class SqliteStore(Catalog):
     def build_codes(self) -> None:
         """Give a library that has outgrown the exhaustive scan its 1-bit codes, centred on its mean embedding."""
         count = self.db.execute("SELECT count(*) FROM embedding").get
-        if self.vector("mean") is not None or count < CODES_FROM:
+        if self.vector("mean") is not None or count < EXACT_BELOW:
             return
         with transaction(self.db):
             self.put_vector("mean", self._mean(count))

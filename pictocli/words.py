@@ -21,7 +21,7 @@ __all__ = ["probability", "text_vector"]
 
 
 def probability(spec: ModelSpec, cosine: float) -> float:
-    """sigmoid(scale * cosine + bias), the probability that SigLIP was trained to give (Zhai et al. 2023, section 3.2)."""
+    """sigmoid(scale * cosine + bias), the probability that SigLIP was trained to give (Zhai et al. 2023)."""
     return 1 / (1 + math.exp(-max(-700.0, min(700.0, spec.scale * cosine + spec.bias))))
 
 

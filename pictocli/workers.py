@@ -44,7 +44,7 @@ def _start() -> None:
 
 
 class Workers:
-    """A pool of `count` processes, started with the first job. With 0, calls run here when their result is asked for."""
+    """A pool of `count` processes, started with the first job. With 0, calls run here, when their result is asked."""
 
     def __init__(self, count: int) -> None:
         self.count = count
