@@ -44,11 +44,17 @@ class Model:
         self.spec, self.device, self.progress, self._files = spec, device, progress, files
 
     @cached_property
-    def embedder(self) -> Embedder:
-        """The model itself. Raises ModelError when it cannot be had, ModelMismatchError when it has changed."""
+    def files(self) -> hub.ModelFiles:
+        """Where the model lies. Raises ModelError when it cannot be had, ModelMismatchError when it has changed."""
         files = self._files or hub.resolve(self.spec.id, revision=self.spec.revision, progress=self.progress)
         if files.revision != self.spec.revision:
             raise mismatch(self.spec, files.id)
+        return files
+
+    @cached_property
+    def embedder(self) -> Embedder:
+        """The model itself. Raises as `files` does, and ModelError when it cannot be loaded."""
+        files = self.files
         self.progress.doing(f"loading {self.spec.id}")
         from pictocli.siglip import Siglip  # imports torch: 3 s
 
@@ -60,7 +66,8 @@ class Model:
         """What tags by this model. The prompts' vectors are kept in the database: they cost minutes on a CPU."""
         import numpy as np
 
-        from pictocli.tagging import Tagger, embed_prompts
+        from pictocli.tagging import Tagger, embed_prompts, uncalibrated
+        from pictocli.taught import read_taught
 
         taxonomy = load()
         key = f"{self.spec.id} {self.spec.revision} {taxonomy.hash}"
@@ -74,7 +81,9 @@ class Model:
             catalog.put_vector(f"nulls {key}", nulls.astype("<f4").tobytes())
         else:
             labels, nulls = (np.frombuffer(blob, "<f4").reshape(-1, self.spec.dim) for blob in kept if blob)
-        return Tagger(taxonomy, self.spec, labels, nulls)
+        accept = read_taught(self.files.folder, self.spec, taxonomy)
+        catalog.set_meta("tag_rule", "taught labels" if accept else "label-free")
+        return Tagger(taxonomy, self.spec, labels, nulls, accept or uncalibrated)
 
     def brain(self, catalog: Catalog) -> Brain:
         """Embeds and tags batches for `catalog`."""

@@ -130,12 +130,17 @@ class Reader:
         hits, exactly = self._nearest(vector, folders, limit, 0, exact)
         scored = [(found, cosine, probability(spec, cosine)) for found, cosine in hits]
         passing = [hit for hit in scored if hit[2] >= min_probability]
+        elsewhere = None
+        if not passing and folders is not None:
+            wide, _ = self._nearest(vector, None, MAX_LIMIT, 0, exact)
+            elsewhere = sum(probability(spec, cosine) >= min_probability for _, cosine in wide)
         fields = queries.fields(hit[0] for hit in passing)
         return Answer(
             results=[SimilarImage(**fields[i], similarity=cosine, probability=p) for i, cosine, p in passing],
             scope=Scope(dataset, folder),
             considered=queries.count(folders),
             nearest=scored[0][2] if scored else None,
+            elsewhere=elsewhere,
             approximate=not exactly,
             seconds=time.perf_counter() - started,
         )
@@ -183,7 +188,8 @@ class Reader:
         reference = find(queries, image)
         image_id = reference.image_id or reference.twin
         if image_id is None:
-            raise NotFoundError(f"not in the index: {image!s}", "picto index adds it")
+            name = "the image on standard input" if isinstance(image, bytes) else str(image)
+            raise NotFoundError(f"not in the index: {name}", "picto index adds it")
         return queries.detail(image_id)
 
     def info(self) -> LibraryInfo:
@@ -201,7 +207,7 @@ class Reader:
             model=spec.id if spec else None,
             revision=spec.revision if spec else None,
             dim=spec.dim if spec else None,
-            tag_rule="label-free",
+            tag_rule=queries.meta("tag_rule") or "none yet",
             tags=queries.tags(),
             **totals,
         )
