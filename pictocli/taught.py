@@ -1,9 +1,9 @@
 """Tags by a model that was trained on these very labels: its own probability decides.
 
-SigLIP's probabilities of single nouns are tiny even when right, because it was trained on sentences. A model trained on
-the labels' own prompts is another matter. It carries `labels.json`, the labels that it was taught: those fire when their
-probability is at least one half, and no other label ever fires. The file counts only for the taxonomy and the weights
-that it was made with.
+SigLIP's probabilities of single nouns are tiny even when right, because it was trained on sentences. A model trained
+on the labels' own prompts is another matter. It carries `labels.json`, the labels that it was taught: those fire when
+their probability is at least one half, and no other label ever fires. The file counts only for the taxonomy and the
+weights that it was made with.
 """
 
 from __future__ import annotations
