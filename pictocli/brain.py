@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from pictocli.tagging import Tagger
 
-__all__ = ["Model", "choose", "model_id", "put_labels"]
+__all__ = ["Brain", "Model", "choose", "model_id", "put_labels"]
 
 
 def model_id(name: str) -> str:
@@ -102,10 +103,16 @@ class Brain:
 
     def __call__(
         self, pixels: NDArray[np.uint8], measures: Sequence[Mapping[str, float]]
-    ) -> tuple[NDArray[np.float32], Sequence[Mapping[str, Mapping[str, float]]]]:
-        """pixels: uint8 [n, size, size, 3]. Returns float32 [n, dim] of unit length and n images' tags."""
-        vectors = self._model.embedder.embed_images(pixels)
-        return vectors, self._tagger.tag(vectors, measures)
+    ) -> tuple[NDArray[np.float32], Sequence[Mapping[str, Mapping[str, float]]], float]:
+        """pixels: uint8 [n, size, size, 3]. Returns float32 [n, dim] of unit length, n images' tags, and milliseconds.
+
+        The first call loads the model and embeds the prompts, which is no picture's time and not counted.
+        """
+        embedder, tagger = self._model.embedder, self._tagger
+        started = time.perf_counter()
+        vectors = embedder.embed_images(pixels)
+        tags = tagger.tag(vectors, measures)
+        return vectors, tags, (time.perf_counter() - started) * 1000
 
 
 def choose(name: str, held: ModelSpec | None, device: str, progress: Progress) -> Model:

@@ -115,8 +115,9 @@ class Candidates:
         known, found, options = candidate.known, candidate.found, self.options
         if options.force or known is None or (known.size, known.mtime_ns) != (found.size, found.mtime_ns):
             return False
-        if known.reason is not None:
-            self.report.skipped.append(Skipped(candidate.path, known.reason))
+        reason = known.reason or ("not an image" if candidate.named and known.kind == "other" else None)
+        if reason is not None:
+            self.report.skipped.append(Skipped(candidate.path, reason))
             return True
         if options.thumbnails and found.name in bare:
             return False

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, get_type_hints
 
 import click
 import typer
+import typer.core
 
 from pictocli import __version__
 from pictocli.cli_asking import info, search, show, similar, tags, taxonomy
@@ -66,41 +69,46 @@ def _globals(
     ctx.obj = Terminal(Settings(db, quiet, verbose, color.value))
 
 
+class _Command(typer.core.TyperCommand):
+    """A command whose arguments keep their help: click 8.5 drops what Typer 0.24 has set before it."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the arguments and options."""
+        hints = get_type_hints(self.callback, include_extras=True)
+        for parameter in self.params:
+            if isinstance(parameter, click.Argument):
+                parameter.help = hints[parameter.name].__metadata__[0].help
+        super().format_options(ctx, formatter)
+
+
 for command in (index, similar, search, tags, show, info, taxonomy, embed, reembed):
-    app.command()(command)
+    app.command(cls=_Command)(command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
-    given = _hoisted(sys.argv[1:] if arguments is None else arguments)
-    code = _run(given)
+    code = _run(sys.argv[1:] if arguments is None else arguments)
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError:  # told already, or nobody is left to be told
         _hush()
     sys.exit(code)
 
 
-def _run(arguments: list[str]) -> int:
+def _run(arguments: Sequence[str]) -> int:
     """The exit code of one command; every error of picto's ends here."""
-    verbose = "-v" in arguments or "--verbose" in arguments
-    terminal = Terminal(Settings(quiet="-q" in arguments or "--quiet" in arguments, color=_color(arguments)))
+    ahead, rest = _hoisted(arguments)
+    verbose = "-v" in ahead or "--verbose" in ahead
+    terminal = Terminal(Settings(quiet="-q" in ahead or "--quiet" in ahead, color=_color(ahead)))
     try:
-        return typer.main.get_command(app).main(arguments, prog_name="picto", standalone_mode=False) or 0
+        return typer.main.get_command(app).main([*ahead, *rest], prog_name="picto", standalone_mode=False) or 0
     except click.exceptions.NoArgsIsHelpError as exc:
         sys.stderr.write(exc.format_message() + "\n")
         return 2
     except click.UsageError as exc:
-        path = exc.ctx.command_path if exc.ctx else "picto"
-        message = exc.format_message().rstrip(".")
-        terminal.error(ValidationError(message[:1].lower() + message[1:], f"{path} --help"))
+        terminal.error(_usage(exc))
         return 2
-    except PictoError as exc:
-        if verbose:
-            traceback.print_exc()
-        terminal.error(exc)
-        return exc.exit_code
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # click and rich leave by SystemExit when the pipe has closed
         _hush()
         return 0
     except (KeyboardInterrupt, click.Abort):
@@ -108,38 +116,62 @@ def _run(arguments: list[str]) -> int:
     except Exception as exc:
         if verbose:
             traceback.print_exc()
-        hint = "run it again with --verbose and report what it prints: this is a fault of picto's"
-        terminal.error(PictoError(f"unexpected {type(exc).__name__}: {exc}", hint))
-        return 3
+        error = _explained(exc)
+        terminal.error(error)
+        return error.exit_code
 
 
-def _hoisted(arguments: Sequence[str]) -> list[str]:
-    """The arguments with the global options in front, wherever before `--` they stood."""
+def _usage(exc: click.UsageError) -> ValidationError:
+    """Click's complaint in our form: one sentence, and the remedy as a hint."""
+    message, _, guesses = exc.format_message().partition(" Did you mean ")
+    message = message.rstrip(".")
+    nearest = re.findall(r"'([^']+)'", guesses.partition("?")[0])
+    hint = f"{exc.ctx.command_path if exc.ctx else 'picto'} --help"
+    if nearest:
+        hint = f"nearest: {', '.join(nearest)}"
+    elif isinstance(exc, click.NoSuchOption):
+        hint += "; a name that begins with a dash goes after --"
+    return ValidationError(message[:1].lower() + message[1:], hint)
+
+
+def _explained(exc: Exception) -> PictoError:
+    """An error as the user is told it."""
+    if isinstance(exc, PictoError):
+        return exc
+    if isinstance(exc, OSError) and exc.errno == errno.ENOSPC:
+        return PictoError("no space left to write to", "free some space and run the same command again")
+    hint = "run it again with --verbose and report what it prints: this is a fault of picto's"
+    return PictoError(f"unexpected {type(exc).__name__}: {exc}", hint)
+
+
+def _hoisted(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The global options, wherever before `--` they stood, and the other arguments."""
     front: list[str] = []
     rest: list[str] = []
     at = 0
     while at < len(arguments):
         each = arguments[at]
         if each == "--":
-            return [*front, *rest, *arguments[at:]]
-        if each in ("-q", "--quiet", "-v", "--verbose") or each.startswith(("--db=", "--color=")):
+            return front, rest + list(arguments[at:])
+        if re.fullmatch("-[qv]+", each):
+            front += [f"-{letter}" for letter in each[1:]]
+        elif each in ("--quiet", "--verbose") or each.startswith(("--db=", "--color=")):
             front.append(each)
-        elif each in ("--db", "--color") and at + 1 < len(arguments):
-            front += arguments[at : at + 2]
+        elif each in ("--db", "--color"):
+            if at + 1 == len(arguments):
+                return [*front, each], []  # for click to complain of
+            front.append(f"{each}={arguments[at + 1]}")
             at += 1
         else:
             rest.append(each)
         at += 1
-    return front + rest
+    return front, rest
 
 
-def _color(arguments: Sequence[str]) -> str:
+def _color(ahead: Sequence[str]) -> str:
     """--color, before it has been parsed: errors in parsing are coloured too."""
-    for at, each in enumerate(arguments):
-        value = arguments[at + 1] if each == "--color" and at + 1 < len(arguments) else each.removeprefix("--color=")
-        if value in ("always", "never") and each.startswith("--color"):
-            return value
-    return "auto"
+    given = [each.removeprefix("--color=") for each in ahead if each.startswith("--color=")]
+    return given[-1] if given and given[-1] in ("always", "never") else "auto"
 
 
 def _hush() -> None:

@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from pictocli.errors import NotFoundError, PictoError, ValidationError
+from pictocli.display import counted
+from pictocli.errors import PictoError, ValidationError
 from pictocli.library import labels
 from pictocli.options import (
     Category,
@@ -26,12 +27,15 @@ from pictocli.options import (
     Sort,
     ThisDataset,
     split,
+    where,
 )
-from pictocli.records import Answer, ImageDetail, Label, LibraryInfo, SimilarImage, TaggedImage
+from pictocli.records import Answer, ImageDetail, Label, LibraryInfo, Scope, SimilarImage, TaggedImage
 from pictocli.references import ImageLike
 from pictocli.terminal import Terminal
 
 __all__ = ["info", "search", "show", "similar", "tags", "taxonomy"]
+
+_UNSCOPED = "leave --dataset and --folder out to see them"
 
 
 def similar(
@@ -80,28 +84,49 @@ def similar(
     assert image is not None
     answer = ask(sys.stdin.buffer.read() if image == "-" else image)
     terminal.rows(answer.results, SimilarImage, terminal.form(form, print0))
-    nearest = "" if answer.nearest is None else f"nearest {answer.nearest:.2f}"
-    terminal.answer(answer, f"at {threshold:.2f} or above", nearest)
+    near = "" if answer.nearest is None else f", nearest {answer.nearest:.2f}"
+    terminal.answer(
+        answer,
+        f"{_share(answer)} at {threshold:.2f} or above",
+        f"nothing at {threshold:.2f} or above among {_scope(answer)}{near}",
+        wider="--everywhere shows them",
+        limit=limit,
+    )
+    terminal.comparison(answer)
     return 0 if answer.results else 1
+
+
+def _share(answer: Answer) -> str:
+    """3 of 12,407 in holiday."""
+    return f"{len(answer.results):,} of {answer.considered:,} {where(answer.scope)}"
+
+
+def _scope(answer: Answer) -> str:
+    """12,407 images in holiday."""
+    return f"{counted(answer.considered, 'image')} {where(answer.scope)}"
 
 
 def _many(terminal: Terminal, ask: Callable[[str], Answer], references: list[str], form: Format | None) -> int:
     """Answer many references; one that fails is told and passed over, and the exit code says so."""
     found: list[SimilarImage] = []
     named: list[str] = []
-    worst = 0
+    failed: list[PictoError] = []
     for reference in references:
         try:
             answer = ask(reference)
         except PictoError as exc:
-            if not isinstance(exc, NotFoundError) and exc.exit_code != 3:
-                raise
-            terminal.error(exc)
-            worst = max(worst, exc.exit_code)
+            if str(exc) not in map(str, failed):  # what is wrong with all of them is told once
+                terminal.error(exc)
+            failed.append(exc)
             continue
         found += answer.results  # type: ignore[arg-type]
         named += [reference] * len(answer.results)
+    worst = max((exc.exit_code for exc in failed), default=0)
+    if failed and len(failed) == len(references):
+        return worst
     terminal.rows(found, SimilarImage, terminal.form(form, False, many=True), named)
+    if not found and not worst:
+        terminal.talk(f"nothing near enough to {counted(len(references), 'reference')}")
     return worst or (0 if found else 1)
 
 
@@ -141,8 +166,12 @@ def search(
         device=device.value,
     )  # fmt: skip
     terminal.rows(answer.results, SimilarImage, terminal.form(form, print0))
-    nearest = "" if answer.nearest is None else f"best {answer.nearest:.2g}"
-    terminal.answer(answer, f"with probability {min_probability:g} or above", nearest)
+    cut = f" with probability {min_probability:g} or above" if min_probability else ""
+    near = "" if answer.nearest is None else f", nearest {answer.nearest:.2g}"
+    terminal.answer(
+        answer, f"{_share(answer)}{cut}", f"nothing{cut} among {_scope(answer)}{near}", wider=_UNSCOPED, limit=limit
+    )
+    terminal.comparison(answer)
     return 0 if answer.results else 1
 
 
@@ -161,7 +190,9 @@ def tags(
     form: Form = None,
     print0: Print0 = False,
 ) -> int:
-    """Images by their tags: OR within a category, AND across categories.
+    """Images by their tags.
+
+    OR within a category, AND across categories; --match all makes it AND within too.
 
     \b
     Examples:
@@ -178,16 +209,24 @@ def tags(
     joined = " and " if match is Match.all else " or "
     parts = [joined.join(group) for group in asked if group]
     parts = [f"({part})" if len(parts) > 1 and " or " in part else part for part in parts]
-    terminal.answer(answer, f"match {' and '.join(parts)}")
+    condition = " and ".join(parts)
+    inside = "" if answer.scope == Scope() else f" {where(answer.scope)}"
+    found = f"{len(answer.results):,}{inside} {'matches' if len(answer.results) == 1 else 'match'} {condition}"
+    nothing = f"nothing matches {condition} among {_scope(answer)}"
+    terminal.answer(answer, found, nothing, wider=_UNSCOPED, limit=limit)
     return 0 if answer.results else 1
 
 
 def show(
     ctx: typer.Context,
-    image: Annotated[str, typer.Argument(metavar="IMG", help="A path, report.pdf#page=3, or id:123.")],
+    image: Annotated[
+        str, typer.Argument(metavar="IMG", help="A path, report.pdf#page=3, id:123, or - for bytes on stdin.")
+    ],
     form: Form = None,
 ) -> int:
-    """Everything known of one image: tags with scores, size, dates, metadata, processing time.
+    """Everything known of one image.
+
+    Tags with their scores, size, dates, metadata, pixel measures, processing time.
 
     \b
     Examples:
@@ -201,7 +240,9 @@ def show(
 
 
 def info(ctx: typer.Context, form: Form = None) -> int:
-    """The database at a glance: datasets, kinds, model, tags, size on disk.
+    """The database at a glance.
+
+    Its datasets, kinds of files, model, most common tags, size on disk.
 
     \b
     Examples:
@@ -218,7 +259,7 @@ def taxonomy(
     category: Annotated[Category | None, typer.Option("--category", help="One category only.")] = None,
     form: Form = None,
 ) -> int:
-    """The 600 curated labels that tags are taken from, with their aliases.
+    """The curated labels that tags are taken from, with aliases.
 
     \b
     Examples:

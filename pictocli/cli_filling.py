@@ -27,7 +27,8 @@ def index(
         typer.Option("--dataset", metavar="NAME", help="The dataset they go to [default: the folder's name]."),
     ] = None,
     model: Annotated[
-        str, typer.Option("--model", metavar="NAME", help="siglip2-base, siglip2-so400m, mini, a hub id or a folder.")
+        str,
+        typer.Option("--model", metavar="NAME", help="auto, siglip2-base, siglip2-so400m, mini, a hub id or a folder."),
     ] = "auto",
     device: OnDevice = Device.auto,
     batch_size: BatchSize = 16,
@@ -99,11 +100,17 @@ def embed(
     ctx: typer.Context,
     images: Annotated[list[str], typer.Argument(metavar="IMG...|-", help="Paths, or - for image bytes on stdin.")],
     model: Annotated[
-        str, typer.Option("--model", metavar="NAME", help="The model [default: the database's own, if there is one].")
+        str,
+        typer.Option(
+            "--model",
+            metavar="NAME",
+            help="The model [default: the database's own, if there is one].",
+            show_default=False,
+        ),
     ] = "auto",
     device: OnDevice = Device.auto,
 ) -> int:
-    """Embeddings and processing_time_ms as JSONL. Nothing is stored.
+    """Embeddings as JSONL. Nothing is stored.
 
     \b
     Examples:

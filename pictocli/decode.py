@@ -170,8 +170,10 @@ def _guarded(source: str | io.BytesIO, kind: str, page: int, recipe: Recipe) -> 
     except MemoryError:
         return Refused("needs more memory than there is", kind)
     except FileNotFoundError:
-        return Refused("vanished while indexing", kind)
+        return Refused("vanished while indexing", "unreadable")
     except Exception as exc:  # decoders raise anything on hostile bytes; a bad file must not end the run
+        if isinstance(exc, OSError) and exc.errno is not None:  # the disk's trouble, not the picture's
+            return Refused((exc.strerror or str(exc)).lower(), "unreadable")
         return Refused("truncated" if "truncated" in str(exc).lower() else f"damaged {kind.upper()}", kind)
     return Decoded(pixels, *size, measures, thumbnail, (time.perf_counter() - started) * 1000)
 
@@ -189,7 +191,9 @@ def _open(source: str | io.BytesIO, page: int) -> _Opened:
                 f"{image.width * image.height / 1e6:,.0f} megapixels, over the limit of {MAX_PIXELS // 10**6}"
             )
         turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-        size = (image.height, image.width) if turned else (image.width, image.height)
+        tags = getattr(image, "tag_v2", None)  # a TIFF's size as stored: Pillow has turned that of `image` already
+        width, height = (tags[256], tags[257]) if tags and image.format == "TIFF" else image.size
+        size = (height, width) if turned else (width, height)
         tables = getattr(image, "quantization", None) if image.format in ("JPEG", "MPO") else None
         image.draft(image.mode, (DRAFT, DRAFT))
         return _rgb(ImageOps.exif_transpose(image)), size, tables
@@ -247,7 +251,7 @@ def _document(source: str | io.BytesIO):  # type: ignore[no-untyped-def]  # pymu
 
     pymupdf.TOOLS.mupdf_display_errors(False)
     pymupdf.TOOLS.mupdf_display_warnings(False)
-    key = (source, os.stat(source).st_mtime_ns) if isinstance(source, str) else (id(source), 0)  # noqa: PTH116
+    key = (source, os.stat(source).st_mtime_ns) if isinstance(source, str) else None  # noqa: PTH116
     if _last is not None and _last[0] == key:
         return _last[1]
     try:
@@ -262,7 +266,8 @@ def _document(source: str | io.BytesIO):  # type: ignore[no-untyped-def]  # pymu
         raise _RefusalError("password-protected")
     if document.page_count == 0:
         raise _RefusalError("PDF without pages")
-    _last = (key, document)
+    if isinstance(source, str):  # a stream's id may soon be another stream's
+        _last = (key, document)
     return document
 
 

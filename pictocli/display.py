@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
 from pathlib import Path
 
-__all__ = ["bar", "fraction", "printable", "shorten", "shown_path", "size_of"]
+__all__ = ["bar", "counted", "crop", "fraction", "pad", "printable", "shorten", "shown_path", "size_of", "time_of"]
 
+_PAGE = re.compile(r"#page=[0-9]+$")
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
@@ -39,21 +41,46 @@ def shown_path(path: str) -> str:
     return printable("~" + path[len(home) :] if home != "/" and path.startswith(home + "/") else path)
 
 
-def shorten(path: str, width: int) -> str:
-    """A path cut to `width` terminal cells in its middle folders, so that its file name and page stay."""
-    from rich.cells import cell_len, set_cell_size  # 30 ms, and only for tables
+def shorten(path: str, width: int, mark: str = "…") -> str:
+    """A path cut to `width` terminal cells: its middle folders go first; the suffix and the page stay."""
+    from rich.cells import cell_len  # 30 ms, and only for tables
 
     if cell_len(path) <= width:
         return path
-    head, _, name = path.rpartition("/")
-    room = width - cell_len(name) - 3
-    if head and room > 0:
-        first = set_cell_size(head, room).rstrip()
-        return f"{first}…/{name}" if cell_len(first) + cell_len(name) + 2 <= width else f"…/{name}"
-    stem, dot, end = name.rpartition(".")
-    end = dot + end if dot and len(end) < 24 else ""
-    room = width - cell_len(end) - 1
-    return set_cell_size(stem or name, max(1, room)).rstrip() + "…" + end
+    *folders, name = path.split("/")
+    room = width - cell_len(name) - cell_len(f"{mark}/")
+    if folders and room >= 0:
+        head = ""
+        for folder in folders:
+            if cell_len(f"{head}{folder}/") > room:
+                break
+            head += f"{folder}/"
+        return f"{head}{mark}/{name}"
+    page = _PAGE.search(name)
+    end = page[0] if page else ""
+    stem, dot, suffix = name.removesuffix(end).rpartition(".")
+    if stem and len(suffix) < 6 and suffix.isascii() and suffix.isalnum():
+        end = dot + suffix + end
+    else:
+        stem = name.removesuffix(end)
+    return crop(stem, max(2, width - cell_len(end)), mark) + end
+
+
+def crop(text: str, width: int, mark: str = "…") -> str:
+    """A text cut at its end to `width` terminal cells."""
+    from rich.cells import cell_len, set_cell_size
+
+    return text if cell_len(text) <= width else set_cell_size(text, width - cell_len(mark)).rstrip() + mark
+
+
+def pad(text: str, width: int, *, right: bool = False) -> str:
+    """A text with blanks up to `width` terminal cells: behind it, or before it to align it right."""
+    if text.isascii():
+        return text.rjust(width) if right else text.ljust(width)
+    from rich.cells import cell_len
+
+    blanks = " " * (width - cell_len(text))
+    return blanks + text if right else text + blanks
 
 
 def bar(value: float, *, unicode: bool = True, cells: int = 8) -> str:
@@ -71,6 +98,18 @@ def fraction(value: float) -> str:
     """A score of 0..1 in two decimals without the zero: .98, 1.0."""
     text = f"{value:.2f}"
     return "1.0" if text == "1.00" else text.removeprefix("0")
+
+
+def counted(count: int, noun: str) -> str:
+    """1 image, 4,201 images."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def time_of(seconds: float) -> str:
+    """A duration: 31 ms, 4.3 s, 5:39."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    return f"{seconds:.1f} s" if seconds < 59.95 else f"{round(seconds) // 60}:{round(seconds) % 60:02}"
 
 
 def size_of(count: float) -> str:

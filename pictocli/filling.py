@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 
 import apsw
 
@@ -150,7 +149,7 @@ def _targets(store: SqliteStore, paths: Iterable[str], dataset: str | None, *, c
     for path in paths:
         full = os.path.realpath(path)
         if os.path.isdir(full):  # noqa: PTH112
-            named = dataset or Path(os.path.abspath(path)).name or full  # noqa: PTH100
+            named = dataset or _readable(os.path.basename(os.path.abspath(path)) or full)  # noqa: PTH100, PTH119
             targets.append(Target(_root_id(store, full, dataset, named, create), full))
         else:
             folder, name = os.path.split(full)
@@ -158,13 +157,18 @@ def _targets(store: SqliteStore, paths: Iterable[str], dataset: str | None, *, c
     for folder, names in files.items():
         within = store.root_of(folder)
         if within is None:
-            root_id = _root_id(store, folder, dataset, dataset or Path(folder).name or folder, create)
+            root_id = _root_id(store, folder, dataset, dataset or _readable(os.path.basename(folder) or folder), create)  # noqa: PTH119
             targets.append(Target(root_id, folder, "", frozenset(names)))
         else:
             store.check_dataset(within[0], within[1], dataset)
             relative = os.path.relpath(folder, within[1])
             targets.append(Target(within[0], within[1], "" if relative == "." else relative, frozenset(names)))
-    return targets
+    return list(dict.fromkeys(targets))  # a PATH given twice is one
+
+
+def _readable(name: str) -> str:
+    """A folder's name as a dataset's, which is text: what is no UTF-8 in it is replaced."""
+    return os.fsencode(name).decode("utf-8", "replace")
 
 
 def _root_id(store: SqliteStore, path: str, dataset: str | None, name: str, create: bool) -> int | None:

@@ -32,15 +32,19 @@ DEFAULT_DPI = 72  # the second reference system's
 T = TypeVar("T")
 
 Tags = Mapping[str, Mapping[str, float]]
-Brain = Callable[["NDArray[np.uint8]", Sequence[Mapping[str, float]]], "tuple[NDArray[np.float32], Sequence[Tags]]"]
-"""Model input uint8 [n, size, size, 3] and n pages' measures → embeddings float32 [n, dim] and n pages' tags."""
+Brain = Callable[
+    ["NDArray[np.uint8]", Sequence[Mapping[str, float]]], "tuple[NDArray[np.float32], Sequence[Tags], float]"
+]
+"""Model input uint8 [n, size, size, 3] and n pages' measures → embeddings float32 [n, dim], n pages' tags, and the
+milliseconds it took, the model's start aside."""
 
 
 @dataclass(slots=True)
 class _Work:
     """A file on its way through. linked: page → content that is there; stale: page → content that lacks something.
 
-    left: pages still on their way; written, refused: what became of the others.
+    left: pages still on their way; written, refused: what became of the others. unsure: one of these could not be read
+    today, so the file stays unfinished.
     """
 
     candidate: Candidate
@@ -51,6 +55,7 @@ class _Work:
     left: int
     written: list[int] = field(default_factory=list)
     refused: list[Skipped] = field(default_factory=list)
+    unsure: bool = False
 
 
 def checked(vectors: NDArray[np.float32], spec: ModelSpec) -> list[bytes]:
@@ -85,7 +90,7 @@ class Indexer:
         self._workers = Workers(options.workers)
         self._batch: list[tuple[_Work, int, Decoded]] = []
         self._finished: list[_Work] = []
-        self._in_flight: dict[bytes, list[tuple[Candidate, Inspected]]] = {}
+        self._in_flight: dict[tuple[bytes | None, int], list[tuple[Candidate, Inspected]]] = {}
 
     def run(self, targets: Iterable[Target]) -> IndexReport:
         """Index every target. Ctrl-C stores what has been decoded by then, and says so in the report."""
@@ -137,23 +142,21 @@ class Indexer:
         if isinstance(what, Refused):
             self._skip(candidate, what)
             return []
-        if what.digest in self._in_flight:  # the same bytes are on their way: wait for them
-            self._in_flight[what.digest].append((candidate, what))
+        key = (what.digest, self._dpi(candidate, what))
+        if key in self._in_flight:  # the same bytes are on their way: wait for them
+            self._in_flight[key].append((candidate, what))
             return []
         work = self._work(candidate, what)
         if work.left == 0:
             self._finish([work])
             return []
-        self._in_flight[what.digest] = []
+        self._in_flight[key] = []
         recipe = Recipe(self.spec.image_size, self.spec.resample, work.file.dpi, self.options.thumbnails)
         return [(work, page, recipe) for page in what.pages or (0,) if page not in work.linked]
 
     def _work(self, candidate: Candidate, what: Inspected) -> _Work:
         """What a file needs, after one that has moved has been given its new place."""
-        known, found = candidate.known, candidate.found
-        dpi = 0
-        if what.kind == "pdf":
-            dpi = self.options.pdf_dpi or (known.dpi if known else 0) or DEFAULT_DPI
+        known, found, dpi = candidate.known, candidate.found, self._dpi(candidate, what)
         pages = what.pages or (0,)
         file = FileRow(
             candidate.folder_id, found.name, what.kind, found.size, found.mtime_ns, what.digest, len(pages), dpi
@@ -166,6 +169,11 @@ class Indexer:
                 whole = (thumbnail or not self.options.thumbnails) and not self.options.force
                 (linked if whole else stale)[page] = content_id
         return _Work(candidate, file, moved, linked, stale, len(pages) - len(linked))
+
+    def _dpi(self, candidate: Candidate, what: Inspected) -> int:
+        if what.kind != "pdf":
+            return 0
+        return self.options.pdf_dpi or (candidate.known.dpi if candidate.known else 0) or DEFAULT_DPI
 
     def _move(self, file: FileRow) -> bool:
         """Whether `file` is one that lay elsewhere: the same bytes, the old path gone, its root still there."""
@@ -185,6 +193,7 @@ class Indexer:
         else:
             path = f"{work.candidate.path}#page={page}" if page else work.candidate.path
             work.refused.append(Skipped(path, result.reason or "damaged"))
+            work.unsure |= result.kind == "unreadable"
             if page in work.stale:  # what was decoded before stays
                 work.linked[page] = work.stale[page]
         if work.left == 0:
@@ -209,9 +218,8 @@ class Indexer:
         tags: dict[int, Tags] = {}
         share = 0.0
         if new:
-            started = time.perf_counter()
             found = self.brain(np.stack([batch[at][2].pixels for at in new]), [batch[at][2].measures for at in new])
-            share = (time.perf_counter() - started) * 1000 / len(new)
+            share = found[2] / len(new)
             vectors, tags = (
                 dict(zip(new, checked(found[0], self.spec), strict=True)),
                 dict(zip(new, found[1], strict=True)),
@@ -226,21 +234,22 @@ class Indexer:
 
     def _finish(self, works: Sequence[_Work], rows: Sequence[PageRow] = ()) -> None:
         """Store pages, and files of which every page has been dealt with; then those that waited for the same bytes."""
-        whole = [work for work in works if work.written or work.linked]
+        whole = [work for work in works if (work.written or work.linked) and not work.unsure]
         self.store.write(rows, [FinishedFile(work.file, work.written, work.linked) for work in whole])
         self.report.indexed += sum(row.vector is not None for row in rows)
         self.report.updated += sum(row.vector is None for row in rows)
         for work in works:
             self.report.skipped.extend(work.refused)
-            if not work.written and not work.linked:
+            if not work.written and not work.linked and not work.unsure:
                 self.store.skip(replace(work.file, pages=0, reason=work.refused[0].reason))
             self._count(work)
             self._candidates.pass_metadata(work.candidate)
             self.progress.done(1, len(self.report.skipped))
-            assert work.file.hash is not None
-            for candidate, what in self._in_flight.pop(work.file.hash, []):
+            for candidate, what in self._in_flight.pop((work.file.hash, work.file.dpi), []):
                 follower = self._work(candidate, what)
+                follower.linked |= follower.stale  # done again a moment ago
                 follower.left, follower.refused = 0, [Skipped(candidate.path, s.reason) for s in work.refused]
+                follower.unsure = work.unsure
                 self._finish([follower])
 
     def _count(self, work: _Work) -> None:
@@ -260,5 +269,7 @@ class Indexer:
         self.progress.done(1, len(self.report.skipped))
         if refused.kind != "unreadable":
             found = candidate.found
-            file = FileRow(candidate.folder_id, found.name, refused.kind, found.size, found.mtime_ns, reason=reason)
+            file = FileRow(
+                candidate.folder_id, found.name, refused.kind, found.size, found.mtime_ns, reason=refused.reason
+            )
             self.store.skip(file)

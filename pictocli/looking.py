@@ -21,7 +21,6 @@ def embed_reference(reference: Reference, model: Model) -> tuple[bytes, float]:
 
     Raises UnreadableError when it holds no image.
     """
-    embedder = model.embedder
     started = time.perf_counter()
     recipe = Recipe(model.spec.image_size, model.spec.resample, DEFAULT_DPI, thumbnail=False)
     decoded = _decode(reference, recipe)
@@ -29,8 +28,11 @@ def embed_reference(reference: Reference, model: Model) -> tuple[bytes, float]:
         name = reference.path or "the image on standard input"
         page = f"#page={reference.page}" if reference.page else ""
         raise UnreadableError(f"cannot read {name}{page}: {decoded.reason or 'not an image'}")
+    spent = time.perf_counter() - started
+    embedder = model.embedder  # only now: a file that cannot be read needs no model
+    started = time.perf_counter()
     vector = checked(embedder.embed_images(decoded.pixels[np.newaxis]), model.spec)[0]
-    return vector, (time.perf_counter() - started) * 1000
+    return vector, (spent + time.perf_counter() - started) * 1000
 
 
 def _decode(reference: Reference, recipe: Recipe) -> Decoded | Refused:

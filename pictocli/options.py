@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
+from pictocli.records import Scope
+
 __all__ = [
     "Category", "Color", "Device", "Everywhere", "Exact", "Folder", "Form", "Format", "Limit", "Match", "OnDevice",
-    "Print0", "Sort", "ThisDataset", "split",
+    "Print0", "Sort", "ThisDataset", "split", "where",
 ]  # fmt: skip
 
 
@@ -66,7 +68,9 @@ class Category(StrEnum):
 Form = Annotated[
     Format | None,
     typer.Option(
-        "--format", help="table, tsv, csv, json, jsonl or paths [default: table on a terminal, tsv elsewhere]."
+        "--format",
+        metavar="FORMAT",
+        help="table, tsv, csv, json, jsonl or paths [default: table on a terminal, tsv elsewhere].",
     ),
 ]
 Print0 = Annotated[bool, typer.Option("--print0", "-0", help="Print paths only, each ended by a NUL, for xargs -0.")]
@@ -85,3 +89,10 @@ OnDevice = Annotated[Device, typer.Option("--device", help="Where the model runs
 def split(values: list[str] | None) -> list[str]:
     """The labels of a repeatable option that also takes commas."""
     return [part.strip() for value in values or [] for part in value.split(",") if part.strip()]
+
+
+def where(scope: Scope) -> str:
+    """A scope in words: in holiday, folder crete."""
+    if scope.folder and scope.dataset:
+        return f"in {scope.dataset}, folder {scope.folder}"
+    return f"below {scope.folder}" if scope.folder else f"in {scope.dataset or 'the whole database'}"

@@ -3,11 +3,36 @@
 from __future__ import annotations
 
 import sys
+import time
 from typing import Any, TextIO
 
 __all__ = ["Bar"]
 
-_FORMAT = "{desc} {bar:24} {n_fmt}/{total_fmt}  {rate_noinv_fmt}  {remaining} left{postfix}"
+_SCANNING = "{desc}"
+_WORKING = "{desc}  {bar:24}  {counted}  {speed}  {left} left{noted}"
+_EVERY = 0.1  # s between redraws while scanning
+
+
+def _meter() -> Any:
+    """tqdm, with the numbers of a bar as we write them."""
+    from tqdm import tqdm  # 20 ms, for bars only
+
+    class Meter(tqdm):  # type: ignore[misc]  # tqdm is untyped
+        noted = ""
+
+        @property
+        def format_dict(self) -> dict[str, Any]:
+            known: dict[str, Any] = super().format_dict
+            rate = known["rate"] or (known["n"] / known["elapsed"] if known["elapsed"] else 0)
+            seconds = (known["total"] - known["n"]) / rate if rate else 0
+            return known | {
+                "counted": f"{known['n']:,}/{known['total']:,}",
+                "speed": f"{rate:.1f} files/s",
+                "left": f"{seconds // 60:.0f}:{seconds % 60:02.0f}" if rate else "?",
+                "noted": self.noted,
+            }
+
+    return Meter
 
 
 class Bar:
@@ -16,28 +41,28 @@ class Bar:
     def __init__(self, quiet: bool = False, stream: TextIO | None = None) -> None:
         self._quiet, self._stream = quiet, stream or sys.stderr
         self._bar: Any = None
+        self._drawn = 0.0
 
     def found(self, files: int) -> None:
         """So many files need work, so far."""
         if self._bar is None:
             if self._quiet or not self._stream.isatty():
                 return
-            from tqdm import tqdm
-
-            self._bar = tqdm(
-                total=0, desc="indexing", unit=" files", file=self._stream, bar_format=_FORMAT, ascii=" ╸━",
-                leave=False, dynamic_ncols=True,
+            self._bar = _meter()(
+                total=0, desc="scanning", file=self._stream, bar_format=_SCANNING, ascii=" ╸━", leave=False,
+                dynamic_ncols=True,
             )  # fmt: skip
-        if files % 100 == 1 or files < 100:
-            self._bar.set_description_str(f"scanning, {files:,} found")
         self._bar.total = files
+        if time.monotonic() - self._drawn > _EVERY:
+            self._drawn = time.monotonic()
+            self._bar.set_description_str(f"scanning, {files:,} found")
 
     def done(self, files: int, skipped: int) -> None:
         """So many files have been finished since the last call, and so many skipped in all."""
         if self._bar is not None:
+            self._bar.bar_format = _WORKING
             self._bar.set_description_str("indexing", refresh=False)
-            if skipped:
-                self._bar.set_postfix_str(f"  {skipped:,} skipped", refresh=False)
+            self._bar.noted = f"  {skipped:,} skipped" if skipped else ""
             self._bar.update(files)
 
     def doing(self, what: str) -> None:

@@ -19,14 +19,14 @@ RESCORED_BITS = 768 * 4000  # 4,000 candidates hold .9998 of the threshold set a
 
 _ROWS = """
     SELECT i.id, r.path, o.path, f.name, i.page, d.name, i.objects, i.scenes, i.attributes, i.metadata,
-      i.thumbnail_url, c.width, c.height, c.processing_time_ms
+      i.thumbnail_url, c.width, c.height, c.processing_time_ms, f.mtime_ns
     FROM image i JOIN file f ON f.id = i.file_id JOIN folder o ON o.id = i.folder_id JOIN root r ON r.id = o.root_id
       JOIN dataset d ON d.id = r.dataset_id JOIN content c ON c.id = i.content_id"""
 
 
 def _fields(row: Sequence[Any]) -> dict[str, Any]:
     """One row of _ROWS as the keyword arguments of records.Image."""
-    image_id, root, folder, name, page, dataset, *tags, metadata, thumbnail_url, width, height, ms = row
+    image_id, root, folder, name, page, dataset, *tags, metadata, thumbnail_url, width, height, ms, mtime_ns = row
     scores = {category: json.loads(text) for category, text in zip(CATEGORIES, tags, strict=True)}
     path = os.path.join(from_db(root), from_db(folder), from_db(name))  # noqa: PTH118 - pathlib would cost its import
     return {
@@ -43,6 +43,7 @@ def _fields(row: Sequence[Any]) -> dict[str, Any]:
         "width": width,
         "height": height,
         "processing_time_ms": ms,
+        "modified": _iso((mtime_ns or 0) // 1_000_000_000),
     }
 
 
@@ -143,13 +144,13 @@ class Queries(Catalog):
     def detail(self, image_id: int) -> ImageDetail:
         """Everything known of one image."""
         row: Any = self.db.execute(
-            "SELECT f.kind, f.size, f.mtime_ns, i.indexed_at, c.hash, c.measures, json_extract(m.value, '$.id'),"
+            "SELECT f.kind, f.size, i.indexed_at, c.hash, c.measures, json_extract(m.value, '$.id'),"
             " EXISTS (SELECT 1 FROM thumbnail t WHERE t.content_id = c.id), c.id"
             " FROM image i JOIN file f ON f.id = i.file_id JOIN content c ON c.id = i.content_id"
             " JOIN meta m ON m.key = 'model' WHERE i.id = ?",
             (image_id,),
         ).fetchone()
-        kind, size, mtime_ns, indexed_at, digest, measures, model, has_thumbnail, content_id = row
+        kind, size, indexed_at, digest, measures, model, has_thumbnail, content_id = row
         copies = [
             _fields(other)["path"]
             for other in self.db.execute(f"{_ROWS} WHERE i.content_id = ? AND i.id <> ?", (content_id, image_id))
@@ -158,7 +159,6 @@ class Queries(Catalog):
             **self.fields([image_id])[image_id],
             kind=kind,
             size=size or 0,
-            modified=_iso((mtime_ns or 0) // 1_000_000_000),
             indexed_at=_iso(indexed_at),
             content_hash=digest.hex(),
             model=model,

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, Self, TypeVar
 
 import apsw
 
@@ -30,7 +31,7 @@ from pictocli.records import (
     TaggedImage,
 )
 from pictocli.references import ImageLike, Reference, find
-from pictocli.schema import connect
+from pictocli.schema import connect, translated
 
 if TYPE_CHECKING:
     from pictocli.brain import Model
@@ -39,6 +40,19 @@ __all__ = ["MAX_LIMIT", "Reader"]
 
 MAX_LIMIT = 500  # the reference system's cap
 TOLERANCE = 1e-6  # float32 cosines of equal vectors come out this far from 1
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _question(method: Callable[Concatenate[Reader, P], R]) -> Callable[Concatenate[Reader, P], R]:
+    """A method that raises StoreError where SQLite fails."""
+
+    @wraps(method)
+    def asked(self: Reader, /, *args: P.args, **options: P.kwargs) -> R:
+        with translated(self.path):
+            return method(self, *args, **options)
+
+    return asked
 
 
 class Reader:
@@ -62,6 +76,7 @@ class Reader:
             self._db.close()
             self._db = None
 
+    @_question
     def similar(
         self,
         image: ImageLike,
@@ -103,6 +118,7 @@ class Reader:
             seconds=time.perf_counter() - started,
         )
 
+    @_question
     def search(
         self,
         text: str,
@@ -145,6 +161,7 @@ class Reader:
             seconds=time.perf_counter() - started,
         )
 
+    @_question
     def tagged(
         self,
         objects: Sequence[str] | None = None,
@@ -182,6 +199,7 @@ class Reader:
             seconds=time.perf_counter() - started,
         )  # fmt: skip
 
+    @_question
     def show(self, image: ImageLike) -> ImageDetail:
         """Everything known of one indexed image. Raises NotFoundError when it is not in the index."""
         queries = self._queries()
@@ -192,6 +210,7 @@ class Reader:
             raise NotFoundError(f"not in the index: {name}", "picto index adds it")
         return queries.detail(image_id)
 
+    @_question
     def info(self) -> LibraryInfo:
         """The database at a glance."""
         queries = Overview(self._queries().db)

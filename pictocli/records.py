@@ -70,7 +70,7 @@ class Image:
     path: full path; of a page `/a/report.pdf#page=3`. filename: `report.pdf`. folder: relative to its root, "" at the
     root. page: 1-based, None for a file that is one image. tags: category → labels, strongest first. scores:
     category → label → 0..1, in the same order. thumbnail_url: None until thumbnails are exported. processing_time_ms:
-    its own decode plus its share of its batch.
+    its own decode plus its share of its batch. modified: the file's, ISO 8601 in UTC.
     """
 
     image_id: int
@@ -86,6 +86,7 @@ class Image:
     width: int
     height: int
     processing_time_ms: float
+    modified: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,11 +106,10 @@ class TaggedImage(Image):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageDetail(Image):
-    """Everything known of one image. size in bytes; modified and indexed_at are ISO 8601 in UTC."""
+    """Everything known of one image. size in bytes; indexed_at is ISO 8601 in UTC."""
 
     kind: str
     size: int
-    modified: str
     indexed_at: str
     content_hash: str
     model: str

@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pictocli.brain import Model
-from pictocli.decode import Decoded, Inspected, Recipe, decode, inspect
+from pictocli.decode import Decoded, Inspected, Recipe, Refused, decode, inspect
 from pictocli.errors import PictoError
 from pictocli.indexing import checked
 from pictocli.protocols import Progress
 from pictocli.records import IndexReport, Skipped
 from pictocli.staging import Staging
-from pictocli.workers import Workers
+from pictocli.workers import CrashedError, Job, Workers
 
 if TYPE_CHECKING:
     from pictocli.tagging import Tagger
@@ -64,7 +64,7 @@ def _stage(store: Staging, model: Model, pool: Workers, rows: Sequence[Sequence[
     jobs = []
     for row, look in looks:
         content_id, page, dpi, digest, kind, path = row
-        seen = pool.result(look)
+        seen = _result(pool, look)
         if not isinstance(seen, Inspected) or seen.digest != digest:
             reason = "changed since it was indexed" if isinstance(seen, Inspected) else str(seen.reason)
             report.skipped.append(Skipped(path, reason))
@@ -73,7 +73,7 @@ def _stage(store: Staging, model: Model, pool: Workers, rows: Sequence[Sequence[
         jobs.append((content_id, path, pool.submit(decode, path, kind, page, recipe)))
     decoded = []
     for content_id, path, job in jobs:
-        result = pool.result(job)
+        result = _result(pool, job)
         if isinstance(result, Decoded):
             decoded.append((content_id, result.pixels))
         else:
@@ -82,6 +82,13 @@ def _stage(store: Staging, model: Model, pool: Workers, rows: Sequence[Sequence[
         vectors = checked(model.embedder.embed_images(np.stack([pixels for _, pixels in decoded])), model.spec)
         store.stage([(content_id, vector) for (content_id, _), vector in zip(decoded, vectors, strict=True)])
         report.indexed += len(decoded)
+
+
+def _result(pool: Workers, job: Job) -> Any:
+    try:
+        return pool.result(job)
+    except CrashedError:
+        return Refused("crashed its decoder", "crash")
 
 
 def _swap(store: Staging, tagger: Tagger) -> None:

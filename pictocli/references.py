@@ -79,6 +79,8 @@ def at_path(image: ImageLike) -> Reference:
 
 def _spellings(text: str) -> list[tuple[str, int | None]]:
     """The paths and pages that a text may mean: first a file of just that name, then a page of one."""
+    if "\0" in text:  # no file is named so, and the operating system's answer is a ValueError
+        raise NotFoundError(f"no such image: {text!r}")
     paged = _PAGE.fullmatch(text)
     return [(text, None)] + ([(paged[1], int(paged[2]))] if paged else [])
 

@@ -131,7 +131,8 @@ def _csv(rows: Sequence[Row], out: BinaryIO, kind: type[Row], references: Sequen
     _csv_line(out, header)
     for row, reference in _paired(rows, references):
         found = as_object(row, reference)
-        found |= {f"{name}": "|".join(labels) for name, labels in found.pop("tags", {}).items()}
+        if isinstance(row, Image):
+            found |= {name: "|".join(labels) for name, labels in found.pop("tags").items()}
         _csv_line(out, [_cell(found.get(name)) for name in header])
 
 

@@ -63,13 +63,15 @@ MIGRATIONS = (
       WITHOUT ROWID;
     CREATE TABLE image_tag(tag_id INT, image_id INT, score REAL NOT NULL, PRIMARY KEY(tag_id, image_id)) WITHOUT ROWID;
 
-    -- The JSON columns are the truth; the inverted table, and the counts, follow them.
+    -- The JSON columns are the truth; the inverted table, and the counts, follow them. No OR IGNORE in a trigger: the
+    -- statement that fires it has its own conflict rule, and that one holds (an upsert's update aborts).
     CREATE VIEW image_label(image_id, category, name, score) AS
       SELECT i.id, 0, j.key, j.value FROM image i, json_each(i.objects) j UNION ALL
       SELECT i.id, 1, j.key, j.value FROM image i, json_each(i.scenes) j UNION ALL
       SELECT i.id, 2, j.key, j.value FROM image i, json_each(i.attributes) j;
     CREATE TRIGGER image_tagged AFTER INSERT ON image BEGIN
-      INSERT OR IGNORE INTO tag(category, name) SELECT category, name FROM image_label WHERE image_id = new.id;
+      INSERT INTO tag(category, name) SELECT category, name FROM image_label l WHERE image_id = new.id
+        AND NOT EXISTS (SELECT 1 FROM tag t WHERE t.category = l.category AND t.name = l.name);
       INSERT INTO image_tag SELECT t.id, new.id, l.score FROM image_label l
         JOIN tag t ON t.category = l.category AND t.name = l.name WHERE l.image_id = new.id;
       UPDATE folder SET images = images + 1 WHERE id = new.folder_id;
@@ -79,7 +81,8 @@ MIGRATIONS = (
         JOIN tag t ON t.category = l.category AND t.name = l.name WHERE l.image_id = old.id);
     END;
     CREATE TRIGGER image_retagged AFTER UPDATE OF objects, scenes, attributes ON image BEGIN
-      INSERT OR IGNORE INTO tag(category, name) SELECT category, name FROM image_label WHERE image_id = new.id;
+      INSERT INTO tag(category, name) SELECT category, name FROM image_label l WHERE image_id = new.id
+        AND NOT EXISTS (SELECT 1 FROM tag t WHERE t.category = l.category AND t.name = l.name);
       INSERT INTO image_tag SELECT t.id, new.id, l.score FROM image_label l
         JOIN tag t ON t.category = l.category AND t.name = l.name WHERE l.image_id = new.id;
     END;
@@ -174,16 +177,20 @@ def connect(path: str, *, create: bool = False, readonly: bool = False, page_siz
         _touch(path)
     with translated(path):
         db = _open_readonly(path) if readonly else apsw.Connection(path)
-        _prepare(db)
-        version = _recognise(db, path, fresh)
-        if fresh:
-            db.execute(f"PRAGMA page_size={page_size}")
-            db.execute("PRAGMA journal_mode=WAL")
-        if version < len(MIGRATIONS):
-            if readonly:  # an older file: let a writing connection bring it up to date first
-                connect(path).close()
-            else:
-                _migrate(db, version)
+        try:
+            _prepare(db)
+            version = _recognise(db, path, fresh)
+            if fresh:
+                db.execute(f"PRAGMA page_size={page_size}")
+                db.execute("PRAGMA journal_mode=WAL")
+            if version < len(MIGRATIONS):
+                if readonly:  # an older file: let a writing connection bring it up to date first
+                    connect(path).close()
+                else:
+                    _migrate(db, version)
+        except BaseException:
+            db.close()
+            raise
     return db
 
 
@@ -205,10 +212,13 @@ def _touch(path: str) -> None:
 
 
 def _open_readonly(path: str) -> apsw.Connection:
-    """Open without writing. A WAL database in a folder we may not write opens only as immutable."""
+    """Open without writing. A WAL database in a folder we may not write opens only as immutable.
+
+    Where we may write, the connection could and is told not to: a read-only one leaves its -wal and -shm files behind.
+    """
     try:
-        db = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READONLY)
-        db.execute("PRAGMA schema_version").fetchall()
+        db = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE)
+        db.execute("PRAGMA query_only=ON; PRAGMA schema_version").fetchall()
     except (apsw.CantOpenError, apsw.ReadOnlyError):
         wal = Path(path + "-wal")
         if wal.exists() and wal.stat().st_size:

@@ -143,6 +143,8 @@ class SqliteStore(Catalog):
 
     def write(self, rows: Sequence[PageRow], finished: Sequence[FinishedFile]) -> None:
         """Store one batch in one transaction. A file's size and time are set when it is finished, and not before."""
+        if not rows and not finished:
+            return
         with transaction(self.db):
             for row in rows:
                 file_id = self._put_file(row.file, finished=False)
@@ -215,7 +217,7 @@ class SqliteStore(Catalog):
 
     def set_metadata(self, folder_id: int, name: str, metadata: Mapping[str, Any]) -> bool:
         """Pass these fields through with every image of a file. True when that changed something."""
-        text = json.dumps(metadata, ensure_ascii=False)
+        text = json.dumps(metadata)  # as ASCII: JSON may hold half a surrogate pair, which is no UTF-8
         with transaction(self.db):
             self.db.execute(
                 "UPDATE image SET metadata = ?1 WHERE metadata IS NOT ?1 AND file_id ="

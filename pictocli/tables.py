@@ -2,45 +2,185 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from urllib.parse import quote_from_bytes
 
+from rich.cells import cell_len, chop_cells
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from pictocli.display import bar, fraction, printable, shorten, shown_path, size_of
-from pictocli.records import (
-    CATEGORIES,
-    Image,
-    ImageDetail,
-    Label,
-    LibraryInfo,
-    SimilarImage,
-    TaggedImage,
-)
+from pictocli.display import bar, crop, fraction, pad, printable, shorten, shown_path, size_of
+from pictocli.records import CATEGORIES, Image, ImageDetail, Label, LibraryInfo, SimilarImage, TaggedImage
 
-__all__ = ["print_detail", "print_info", "print_labels", "print_similar", "print_tagged"]
+__all__ = ["Page"]
 
 _WITH_BAR, _WITH_TAGS, _WITH_SIZE = 60, 120, 200  # columns from which a table has them
+_LEAST_PATH = 24  # cells that labels leave to a path
+_MEASURE = 80  # columns that `show` keeps to where the terminal is wider
+_INDENT = 14  # cells before what `show` and `info` say
+_ASCII = str.maketrans({"×": "x", "–": "-", "…": "~", "−": "-"})
 
 
-def _grid(*justify: str) -> Table:
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    for side in justify:
-        table.add_column(justify=side, no_wrap=True, overflow="ignore")  # type: ignore[arg-type]
-    return table
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """A column before the path. shrinks: it is cut where the path needs the room."""
+
+    head: str = ""
+    style: str = "dim"
+    right: bool = False
+    shrinks: bool = False
 
 
-def _path(image: Image, console: Console, width: int) -> Text:
-    """A path, cut in its middle to `width` cells, linked to its file where the terminal has colours."""
-    import os
+class Page:
+    """Tables on one console, in the characters that it can show."""
 
-    text = Text(shorten(shown_path(image.path), max(12, width)), style="cyan", no_wrap=True)
-    if console.color_system is not None:
-        file = image.path.removesuffix(f"#page={image.page}") if image.page else image.path
-        text.stylize(f"link file://{quote_from_bytes(os.fsencode(file))}")
-    return text
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._unicode = console.encoding.startswith("utf")
+        self._mark = "…" if self._unicode else "~"
+
+    def similar(self, images: Sequence[SimilarImage]) -> None:
+        """Score, bar and path; from 120 columns id and tags, from 200 size, date and dataset."""
+        width = self._console.width
+        words = any(image.probability is not None for image in images)
+        columns = [_Column("prob" if words else "", "bold", right=True)]
+        columns += [_Column(style="green")] * (width >= _WITH_BAR)
+        columns += [_Column("cosine", right=True)] * words
+        if width >= _WITH_TAGS:
+            columns += [_Column("id", right=True), _Column("tags", shrinks=True)]
+        if width >= _WITH_SIZE:
+            columns += [_Column("size", right=True), _Column("date"), _Column("dataset", shrinks=True)]
+        self._table(columns, [(self._cells(image), image) for image in images], headed=words)
+
+    def _cells(self, image: SimilarImage) -> list[str]:
+        width, main = self._console.width, image.similarity if image.probability is None else image.probability
+        cells = [f"{main:.3f}"]
+        if width >= _WITH_BAR:
+            cells.append(bar(main, unicode=self._unicode))
+        if image.probability is not None:
+            cells.append(f"{image.similarity:+.3f}")
+        if width >= _WITH_TAGS:
+            cells += [str(image.image_id), _top(image)]
+        if width >= _WITH_SIZE:
+            cells += [f"{image.width}×{image.height}", _local(image.modified)[:10], printable(image.dataset)]
+        return cells
+
+    def tagged(self, images: Sequence[TaggedImage]) -> None:
+        """Id, the labels that matched with their scores, path."""
+        columns = [_Column("id", right=True), _Column("matched", "bold", shrinks=True)]
+        self._table(columns, [([str(image.image_id), _scored(image.matched)], image) for image in images], headed=True)
+
+    def labels(self, labels: Sequence[Label]) -> None:
+        """Category, label and its aliases."""
+        widths = [max(len(label.category) for label in labels), max(len(label.id) for label in labels)]
+        for label in labels:
+            line = Text(pad(label.category, widths[0]), "dim").append("  ").append(pad(label.id, widths[1]), "bold")
+            aliases = crop(", ".join(label.aliases), max(1, self._console.width - sum(widths) - 4), self._mark)
+            self._line(line.append(f"  {aliases}" if aliases else ""))
+
+    def detail(self, image: ImageDetail) -> None:
+        """Everything known of one image, a line a kind of thing."""
+        kind = [f"{image.width}×{image.height}", image.kind.upper(), size_of(image.size), _local(image.modified)]
+        lines = [("image", kind), ("dataset", [image.dataset] + ([f"{image.folder}/"] if image.folder else []))]
+        lines += [
+            (each, _scored(image.scores[each]).split("  ") if image.scores[each] else ["–"]) for each in CATEGORIES
+        ]
+        if image.metadata:
+            lines.append(("metadata", [f"{key}={value}" for key, value in image.metadata.items()]))
+        lines += [("copy", [shown_path(path)]) for path in image.copies]
+        if image.has_thumbnail:
+            lines.append(("thumbnail", ["stored"]))
+        spent = f"{image.processing_time_ms:.0f} ms"
+        lines.append(("indexed", [_local(image.indexed_at)[:10], _short(image.model), spent]))
+        tail = f"id:{image.image_id}"
+        width = min(self._console.width, _MEASURE)
+        title = self._path(image, width - len(tail) - 2)
+        self._line(title.append(pad(tail, max(width - title.cell_len, len(tail) + 2), right=True), "dim"))
+        self._lines(lines)
+
+    def info(self, info: LibraryInfo) -> None:
+        """The database at a glance, with the most common labels as bars."""
+        images = [f"{info.images:,}", f"files {info.files:,}"]
+        for name, count in (("PDF pages", info.pdf_pages), ("skipped", info.skipped), ("thumbnails", info.thumbnails)):
+            images += [f"{name} {count:,}"] * (count > 0)
+        self._lines([
+            ("database", [shown_path(info.path), size_of(info.size_bytes)]),
+            ("images", images),
+            ("kinds", [f"{kind} {count:,}" for kind, count in info.kinds.items()] or ["–"]),
+            ("datasets", [f"{each.dataset} {each.images:,}" for each in info.datasets] or ["–"]),
+            ("model", [_short(info.model), f"{info.dim}-D"] if info.model else ["none yet"]),
+            ("tag rule", [info.tag_rule]),
+        ])  # fmt: skip
+        top = info.tags[:10]
+        longest, most = (
+            max((len(tag[1]) for tag in top), default=0),
+            max((len(f"{tag[2]:,}") for tag in top), default=0),
+        )
+        for at, (_, label, count) in enumerate(top):
+            line = Text(f"  {'' if at else 'tags':<{_INDENT - 2}}", "dim").append(f"{label:<{longest}}  ", "default")
+            if self._console.width >= _WITH_BAR:
+                line.append(bar(count / info.images, unicode=self._unicode) + "  ", "green")
+            self._line(line.append(f"{count:>{most},}  ", "default").append(f"{count / info.images:>4.0%}", "dim"))
+
+    # -- lines ------------------------------------------------------------------------------------------------------
+
+    def _table(self, columns: Sequence[_Column], rows: Sequence[tuple[list[str], Image]], *, headed: bool) -> None:
+        """Rows with their paths last. Columns that shrink give the paths half of the terminal if they need it."""
+        if not rows:
+            return
+        heads = [[column.head for column in columns]] if headed else []
+        cells = [[self._spelled(cell) for cell in row] for row, _ in rows]
+        widths = [max(cell_len(line[at]) for line in heads + cells) for at in range(len(columns))]
+        longest = max(cell_len(self._spelled(shown_path(image.path))) for _, image in rows)
+        lacking = min(longest, max(_LEAST_PATH, self._console.width // 2)) + sum(widths) + 2 * len(widths)
+        for at in sorted(range(len(columns)), key=lambda at: -widths[at]):
+            if columns[at].shrinks and lacking > self._console.width:
+                least = max(8, widths[at] - (lacking - self._console.width))
+                lacking -= max(0, widths[at] - least)
+                widths[at] = min(widths[at], least)
+        room = max(12, self._console.width - sum(widths) - 2 * len(widths))
+        if headed:
+            line = "".join(pad(c.head, w, right=c.right) + "  " for c, w in zip(columns, widths, strict=True))
+            self._line(Text(f"{line}path", "dim"))
+        for row, (_, image) in zip(cells, rows, strict=True):
+            text = Text()
+            for cell, column, width in zip(row, columns, widths, strict=True):
+                text.append(pad(crop(cell, width, self._mark), width, right=column.right), column.style).append("  ")
+            self._line(text.append_text(self._path(image, room)))
+
+    def _path(self, image: Image, width: int) -> Text:
+        """A path, cut in its middle to `width` cells, linked to its file where the terminal has colours."""
+        text = Text(shorten(self._spelled(shown_path(image.path)), width, self._mark), "cyan")
+        if self._console.color_system is not None:
+            file = image.path.removesuffix(f"#page={image.page}") if image.page else image.path
+            text.stylize(f"link file://{quote_from_bytes(os.fsencode(file))}")
+        return text
+
+    def _lines(self, lines: Sequence[tuple[str, Sequence[str]]]) -> None:
+        """Names, each with what there is to say of it; what is too long goes on below itself."""
+        width = max(20, self._console.width - _INDENT)
+        for name, parts in lines:
+            wrapped = [""]
+            for part in parts:
+                for piece in chop_cells(self._spelled(printable(part)), width) or [""]:
+                    if wrapped[-1] and cell_len(wrapped[-1]) + 2 + cell_len(piece) > width:
+                        wrapped.append("")
+                    wrapped[-1] += ("  " if wrapped[-1] else "") + piece
+            for at, line in enumerate(wrapped):
+                self._line(Text(f"  {'' if at else name:<{_INDENT - 2}}", "dim").append(line, "default"))
+
+    def _line(self, text: Text) -> None:
+        self._console.print(text, soft_wrap=True)
+
+    def _spelled(self, text: str) -> str:
+        """A text in the characters that the terminal's encoding has."""
+        if self._unicode:
+            return text
+        encoding = self._console.encoding
+        return text.translate(_ASCII).encode(encoding, "backslashreplace").decode(encoding)
 
 
 def _top(image: Image) -> str:
@@ -48,102 +188,13 @@ def _top(image: Image) -> str:
     return " ".join([*image.tags["objects"][:2], *image.tags["scenes"][:2]][:3])
 
 
-def print_similar(images: Sequence[SimilarImage], console: Console) -> None:
-    """Score, bar and path; from 120 columns id and tags, from 200 size and dataset."""
-    width, unicode = console.width, not console.legacy_windows and console.encoding.startswith("utf")
-    rows: list[tuple[list[str], Image]] = []
-    for image in images:
-        score = image.similarity
-        cells = [f"{score:.3f}"] if image.probability is None else [f"{image.probability:.3f}", f"{score:+.3f}"]
-        if width >= _WITH_BAR:
-            cells.insert(1, bar(score if image.probability is None else image.probability, unicode=unicode))
-        if width >= _WITH_TAGS:
-            cells += [str(image.image_id), _top(image)]
-        if width >= _WITH_SIZE:
-            cells += [f"{image.width}×{image.height}", printable(image.dataset)]
-        rows.append((cells, image))
-    _print(rows, console, ["bold", "green"] if width >= _WITH_BAR else ["bold"])
+def _scored(scores: Mapping[str, float]) -> str:
+    return "  ".join(f"{name} {fraction(score)}" for name, score in scores.items())
 
 
-def _print(rows: Sequence[tuple[list[str], Image]], console: Console, styles: Sequence[str]) -> None:
-    if not rows:
-        return
-    from rich.cells import cell_len
-
-    widths = [max(cell_len(cells[at]) for cells, _ in rows) for at in range(len(rows[0][0]))]
-    room = console.width - sum(width + 2 for width in widths)
-    numeric = ["right" if rows[0][0][at][:1] in "0123456789+-−." else "left" for at in range(len(widths))]
-    table = _grid(*numeric, "left")
-    for cells, image in rows:
-        styled = [Text(cell, style=styles[at] if at < len(styles) else "dim") for at, cell in enumerate(cells)]
-        table.add_row(*styled, _path(image, console, room))
-    console.print(table, soft_wrap=True)
-
-
-def print_tagged(images: Sequence[TaggedImage], console: Console) -> None:
-    """Id, the labels that matched with their scores, path."""
-    rows: list[tuple[list[str], Image]] = []
-    for image in images:
-        matched = "  ".join(f"{name} {fraction(score)}" for name, score in image.matched.items())
-        rows.append(([str(image.image_id), matched], image))
-    _print(rows, console, ["dim", "bold"])
-
-
-def print_detail(image: ImageDetail, console: Console) -> None:
-    """Everything known of one image, a line a kind of thing."""
-    lines: list[tuple[str, str]] = [
-        ("image", f"{image.width}×{image.height}  {image.kind.upper()}  {size_of(image.size)}  {image.modified[:16]}"),
-        ("dataset", printable(f"{image.dataset}  {image.folder}/" if image.folder else image.dataset)),
-    ]
-    for category in CATEGORIES:
-        scored = [f"{name} {fraction(score)}" for name, score in image.scores[category].items()]
-        lines.append((category, "  ".join(scored) or "–"))
-    if image.metadata:
-        lines.append(("metadata", "  ".join(printable(f"{key}={value}") for key, value in image.metadata.items())))
-    lines += [("copy", shown_path(path)) for path in image.copies]
-    if image.has_thumbnail:
-        lines.append(("thumbnail", "stored"))
-    lines.append(("indexed", f"{image.indexed_at[:10]}  {_short(image.model)}  {image.processing_time_ms:.0f} ms"))
-    title = _path(image, console, console.width - 14)
-    title.append(f"  id:{image.image_id}", style="dim")
-    console.print(title, soft_wrap=True)
-    _print_lines(lines, console)
-
-
-def print_info(info: LibraryInfo, console: Console) -> None:
-    """The database at a glance, with the most common labels as bars."""
-    unicode = console.encoding.startswith("utf")
-    pages = f"  PDF pages {info.pdf_pages:,}" if info.pdf_pages else ""
-    skipped = f"  skipped {info.skipped:,}" if info.skipped else ""
-    lines = [
-        ("database", f"{shown_path(info.path)}  {size_of(info.size_bytes)}"),
-        ("images", f"{info.images:,} in {info.files:,} files{pages}{skipped}"),
-        ("kinds", "  ".join(f"{kind} {count:,}" for kind, count in info.kinds.items()) or "–"),
-        ("datasets", "  ".join(f"{printable(each.dataset)} {each.images:,}" for each in info.datasets) or "–"),
-        ("model", f"{_short(info.model)}  {info.dim}-D" if info.model else "none yet"),
-        ("tag rule", info.tag_rule),
-    ]
-    if info.thumbnails:
-        lines.insert(3, ("thumbnails", f"{info.thumbnails:,}"))
-    longest = max((len(label) for _, label, _ in info.tags[:10]), default=0)
-    for at, (_, label, count) in enumerate(info.tags[:10]):
-        share = count / info.images if info.images else 0
-        text = f"{label:<{longest}}  {bar(share, unicode=unicode)}  {count:>7,}  {share:>4.0%}"
-        lines.append(("" if at else "tags", text))
-    _print_lines(lines, console)
-
-
-def print_labels(labels: Sequence[Label], console: Console) -> None:
-    """Category, label and its aliases."""
-    table = _grid("left", "left", "left")
-    for label in labels:
-        table.add_row(Text(label.category, "dim"), Text(label.id, "bold"), Text(", ".join(label.aliases), "dim"))
-    console.print(table, soft_wrap=True)
-
-
-def _print_lines(lines: Sequence[tuple[str, str]], console: Console) -> None:
-    for name, value in lines:
-        console.print(Text(f"  {name:<10}  ", "dim").append(value, "default"), soft_wrap=True)
+def _local(moment: str) -> str:
+    """An ISO 8601 moment as this machine's clock showed it: 2019-07-14 18:22."""
+    return datetime.fromisoformat(moment).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
 def _short(model: str | None) -> str:

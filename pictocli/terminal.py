@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, cast
 
-from pictocli.display import printable, shown_path
+from pictocli.display import counted, pad, printable, shown_path, time_of
 from pictocli.errors import NotFoundError, PictoError, ValidationError
-from pictocli.library import Library, open_library
+from pictocli.library import MAX_LIMIT, Library, open_library
 from pictocli.options import Format
 from pictocli.progress import Bar
 from pictocli.records import (
     Answer,
+    Image,
     ImageDetail,
     IndexReport,
     Label,
@@ -64,7 +65,9 @@ class Terminal:
     # -- results ----------------------------------------------------------------------------------------------------
 
     def rows(self, rows: Sequence[Row], kind: type[Row], form: str, references: Sequence[str] = ()) -> None:
-        """Print records; `form` as `form()` gave it."""
+        """Print records; `form` as `form()` gave it. Raises ValidationError for the paths of what has none."""
+        if form in ("paths", "print0") and not issubclass(kind, Image):
+            raise ValidationError("there are no paths to print here", "--format table, tsv, csv, json or jsonl")
         if form == "table":
             self._table(rows, kind)
             return
@@ -73,27 +76,28 @@ class Terminal:
         write(rows, form, cast(BinaryIO, sys.stdout.buffer), kind=kind, references=references)
 
     def _table(self, rows: Sequence[Any], kind: type[Row]) -> None:
-        from pictocli import tables
+        from pictocli.tables import Page
 
-        console = self._console()
+        page = Page(self._console())
         if kind is SimilarImage:
-            tables.print_similar(rows, console)
+            page.similar(rows)
         elif kind is TaggedImage:
-            tables.print_tagged(rows, console)
+            page.tagged(rows)
         elif kind is Label:
-            tables.print_labels(rows, console)
+            page.labels(rows)
         elif kind is ImageDetail:
-            tables.print_detail(rows[0], console)
+            page.detail(rows[0])
         elif kind is LibraryInfo:
-            tables.print_info(rows[0], console)
+            page.info(rows[0])
 
     def _console(self) -> Console:
         from rich.console import Console  # 45 ms, for tables only
 
+        coloured = self._coloured(sys.stdout)
         return Console(
-            force_terminal=True if self.settings.color == "always" else None,
-            no_color=not self._coloured(sys.stdout) or None,
-            color_system="auto" if self._coloured(sys.stdout) else None,
+            force_terminal=coloured or None,
+            no_color=not coloured,
+            color_system="standard" if coloured else None,
             highlight=False,
             markup=False,
             emoji=False,
@@ -118,6 +122,8 @@ class Terminal:
 
     def error(self, error: PictoError) -> None:
         """One sentence, and its remedy; quiet keeps the sentence."""
+        if sys.stderr.isatty():
+            sys.stderr.write("\r\x1b[K")  # over "loading …"
         sys.stderr.write(f"{self._paint('error', 31)}: {printable(str(error))}\n")
         if error.hint and not self.settings.quiet:
             sys.stderr.write(f"\n{self._paint('hint', 36)}: {printable(error.hint)}\n")
@@ -126,23 +132,25 @@ class Terminal:
     def _paint(self, word: str, colour: int) -> str:
         return f"\x1b[{colour}m{word}\x1b[0m" if self._coloured(sys.stderr) else word
 
-    def answer(self, answer: Answer, condition: str, nearest: str | None = None) -> None:
-        """What a person wants told beside the results: how many of how many, or why there are none."""
-        where = answer.scope.dataset or "the whole database"
-        if answer.scope.folder:
-            where += f", folder {answer.scope.folder}" if answer.scope.dataset else f" below {answer.scope.folder}"
+    def answer(self, answer: Answer, found: str, nothing: str, *, wider: str, limit: int) -> None:
+        """What a person wants told beside the results: how many there are, or why there are none.
+
+        found: the sentence for results, without its time. nothing: that for an empty answer. wider: how to see what
+        lies outside the scope.
+        """
         if not answer.results:
-            near = f", {nearest}" if nearest else ""
-            self.talk(printable(f"nothing {condition} among {answer.considered:,} images in {where}{near}"))
+            self.talk(printable(nothing))
             if answer.elsewhere:
-                wider = "--everywhere shows them" if nearest is not None else "leave --dataset and --folder out"
-                self.hint(f"the whole database holds {answer.elsewhere:,} that do: {wider}")
+                more = " or more" if answer.elsewhere >= MAX_LIMIT else ""
+                self.hint(f"the whole database holds {answer.elsewhere:,}{more}: {wider}")
         elif sys.stderr.isatty() or self.settings.verbose:
-            spent = f"{answer.seconds * 1000:.0f} ms"
-            count = f"{len(answer.results):,} of {answer.considered:,}"
-            self.talk(printable(f"{count} in {where} {condition}, {spent}"))
+            cut = f", cut at --limit {limit}" if len(answer.results) == limit else ""
+            self.talk(printable(f"{found}{cut}, {time_of(answer.seconds)}"))
+
+    def comparison(self, answer: Answer) -> None:
+        """Under --verbose: whether every image was compared."""
         if self.settings.verbose:
-            path = "the fast path: 1-bit codes, then the best few thousand compared exactly"
+            path = "fast path: 1-bit codes chose the few thousand that were compared exactly; --exact compares all"
             self.talk(path if answer.approximate else "exact: every image in scope was compared")
 
     def summary(self, report: IndexReport, *, nothing_found: bool = False) -> None:
@@ -152,18 +160,19 @@ class Terminal:
         if nothing_found:
             return
         if report.dry_run:
-            self.talk(f"Would open {report.indexed:,} new or changed files, {report.unchanged:,} unchanged")
+            self.talk(f"Would open {counted(report.indexed, 'new or changed file')}, {report.unchanged:,} unchanged")
         else:
             self.talk(_sentence(report))
         if report.unmatched:
-            self.talk(f"{self._paint('warning', 33)}: {report.unmatched:,} rows of the metadata file match no file")
+            rows = f"{counted(report.unmatched, 'row')} of the metadata file"
+            self.talk(f"{self._paint('warning', 33)}: {rows} matched no file")
         if report.skipped:
             self.talk(f"{self._paint('warning', 33)}: skipped {len(report.skipped):,}")
             shown = report.skipped if self.settings.verbose else report.skipped[:20]
             names = [shown_path(each.path) for each in shown]
             width = min(60, max(len(name) for name in names))
             for name, each in zip(names, shown, strict=True):
-                self.talk(f"  {name:<{width}}  {each.reason}")
+                self.talk(f"  {pad(name, width)}  {each.reason}")
             if len(shown) < len(report.skipped):
                 self.talk(f"  and {len(report.skipped) - len(shown):,} more: --verbose lists them")
 
@@ -171,13 +180,9 @@ class Terminal:
 def _sentence(report: IndexReport) -> str:
     """Indexed 24 images in 2.1 s (11.4/s), 3 unchanged, 1 moved."""
     rate = report.indexed / report.seconds if report.seconds else 0
-    spent = (
-        f"{report.seconds:.1f} s" if report.seconds < 60 else f"{report.seconds // 60:.0f}:{report.seconds % 60:02.0f}"
-    )
-    parts = [f"{'Interrupted: indexed' if report.interrupted else 'Indexed'} {report.indexed:,} images in {spent}"]
+    verb = "Interrupted: indexed" if report.interrupted else "Indexed"
+    parts = [f"{verb} {counted(report.indexed, 'image')} in {time_of(report.seconds)}"]
     if report.indexed:
         parts[0] += f" ({rate:.1f}/s)"
-    for name in ("unchanged", "moved", "copied", "updated", "described"):
-        if getattr(report, name):
-            parts.append(f"{getattr(report, name):,} {name}")
-    return ", ".join(parts)
+    counts = {name: getattr(report, name) for name in ("unchanged", "moved", "copied", "updated", "described")}
+    return ", ".join(parts + [f"{count:,} {name}" for name, count in counts.items() if count])

@@ -49,6 +49,7 @@ class Workers:
     def __init__(self, count: int) -> None:
         self.count = count
         self._pool: ProcessPoolExecutor | None = None
+        self._alone: ProcessPoolExecutor | None = None
 
     def submit(self, call: Callable[..., Any], *args: Any) -> Job:
         """Queue a call of a module-level function."""
@@ -71,24 +72,35 @@ class Workers:
             pass
         # The pool died, of this job or of another: run this one by itself, so that the guilty one is found.
         if job.pool is self._pool:
-            self.close()
+            _stop(self._pool)
+            self._pool = None
+        self._alone = self._alone or _started(1)
         try:
-            return self._running().submit(job.call, *job.args).result()
+            return self._alone.submit(job.call, *job.args).result()
         except BrokenProcessPool as exc:
-            self.close()
+            _stop(self._alone)
+            self._alone = None
             raise CrashedError from exc
 
     def close(self) -> None:
         """Stop the processes; jobs that have not started are dropped."""
-        if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
-            self._pool = None
+        _stop(self._pool)
+        _stop(self._alone)
+        self._pool = self._alone = None
 
     def _running(self) -> ProcessPoolExecutor:
-        if self._pool is None:
-            method = "forkserver" if sys.platform.startswith("linux") else "spawn"
-            context = multiprocessing.get_context(method)
-            if method == "forkserver":
-                context.set_forkserver_preload(["pictocli.decode"])
-            self._pool = ProcessPoolExecutor(self.count, mp_context=context, initializer=_start)
+        self._pool = self._pool or _started(self.count)
         return self._pool
+
+
+def _started(count: int) -> ProcessPoolExecutor:
+    method = "forkserver" if sys.platform.startswith("linux") else "spawn"
+    context = multiprocessing.get_context(method)
+    if method == "forkserver":
+        context.set_forkserver_preload(["pictocli.decode"])
+    return ProcessPoolExecutor(count, mp_context=context, initializer=_start)
+
+
+def _stop(pool: ProcessPoolExecutor | None) -> None:
+    if pool is not None:
+        pool.shutdown(wait=False, cancel_futures=True)
