@@ -87,9 +87,7 @@ def test_a_car_outdoors_is_found(indexed: tuple[pictocli.Library, Path, IndexRep
         pytest.param("portrait-orientation", "quality/lighthouse-exif-rotated.jpg", id="rotated-phone-photo"),
     ],
 )
-def test_pixels_tell_the_quality(
-    indexed: tuple[pictocli.Library, Path, IndexReport], label: str, path: str
-) -> None:
+def test_pixels_tell_the_quality(indexed: tuple[pictocli.Library, Path, IndexReport], label: str, path: str) -> None:
     library, root, _ = indexed
     assert label in library.show(root / path).tags["attributes"]
 

@@ -1,0 +1,224 @@
+"""The house rules: who may import whom, how long things may get, what each kind of module keeps to itself."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import json
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+
+import pictocli
+
+ROOT = Path(__file__).parent.parent
+HOUSE = ROOT / "pictocli"
+FILES = sorted([*HOUSE.glob("*.py"), *HOUSE.glob("mini/*.py")])
+MODULES = sorted(path.stem for path in HOUSE.glob("*.py") if path.stem != "__init__")
+
+# A module imports from the rows above its own, never from its own row or below.
+ROWS = (
+    ("errors", "records", "display", "workers", "progress"),
+    ("protocols", "schema", "rules", "checkpoint", "text", "scan", "metadata", "options", "preprocess", "render",
+     "tables"),
+    ("catalog", "taxonomy", "hub", "siglip", "pixels"),
+    ("tagging", "taught", "sqlite", "queries", "decode"),
+    ("brain", "candidates", "references", "words", "labels", "overview", "staging"),
+    ("indexing",),
+    ("looking", "reembedding"),
+    ("reading", "filling"),
+    ("library",),
+    ("terminal",),
+    ("cli_asking", "cli_filling"),
+    ("cli",),
+)  # fmt: skip
+ROW = {name: number for number, row in enumerate(ROWS) for name in row}
+
+STORE = {"schema", "catalog", "queries", "overview", "sqlite", "staging"}
+HEAVY = (
+    "torch",
+    "transformers",
+    "numpy",
+    "PIL",
+    "pymupdf",
+    "tomllib",
+    "tokenizers",
+    "sentencepiece",
+    "huggingface_hub",
+)
+
+
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imported(path: Path) -> set[str]:
+    """Every module that a file imports, wherever in it, for types only too."""
+    names: set[str] = set()
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def siblings(path: Path) -> set[str]:
+    return {name.split(".")[1] for name in imported(path) if name.startswith("pictocli.")} & set(MODULES)
+
+
+def test_every_module_has_its_row() -> None:
+    assert sorted(ROW) == MODULES
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_go_upward_only(name: str) -> None:
+    wrong = {other for other in siblings(HOUSE / f"{name}.py") if ROW[other] >= ROW[name]}
+    assert not wrong
+
+
+def test_only_the_package_and_the_commands_use_the_packages_own_name() -> None:
+    users = [path.stem for path in HOUSE.glob("*.py") if "pictocli.__version__" in imported(path)]
+    assert users == ["cli"]
+    assert siblings(HOUSE / "__init__.py") == {"errors", "library"}
+
+
+@pytest.mark.parametrize(
+    ("package", "users"),
+    [
+        ("torch", {"siglip"}),
+        ("transformers", {"siglip"}),
+        ("apsw", STORE | {"reading", "words", "filling"}),
+        ("pymupdf", {"decode"}),
+        ("pillow_heif", {"decode"}),
+        ("typer", {"cli", "cli_asking", "cli_filling", "options"}),
+        ("click", {"cli", "cli_asking", "cli_filling", "options"}),
+        ("tqdm", {"progress", "hub"}),
+        ("tomllib", {"taxonomy"}),
+        ("socket", {"hub"}),
+        ("urllib.request", {"hub"}),
+    ],
+)
+def test_each_foreign_package_has_its_door(package: str, users: set[str]) -> None:
+    found = {
+        path.stem
+        for path in HOUSE.glob("*.py")
+        if any(name == package or name.startswith(f"{package}.") for name in imported(path))
+    }
+    assert found <= users
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(HOUSE)))
+def test_small(path: Path) -> None:
+    """A module of at most 300 lines, a function of at most 40 of code: its signature and docstring are not counted."""
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 300
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            body = node.body[1:] if ast.get_docstring(node) is not None else node.body
+            lines = body[-1].end_lineno - body[0].lineno + 1 if body else 0  # type: ignore[operator]
+            assert lines <= 40, f"{node.name} has {lines} lines"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_public_names(name: str) -> None:
+    """`__all__` is there, sorted (capitals first, as ruff has it), true, and holds all that has a public name."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # typer's own, of the click it is installed with
+        module = importlib.import_module(f"pictocli.{name}")
+    listed = list(module.__all__)
+    assert len(listed) == len(set(listed))
+    constants = [each for each in listed if each.isupper()]
+    classes = [each for each in listed if not each.isupper() and each[0].isupper()]
+    rest = [each for each in listed if each[0].islower()]
+    assert listed == sorted(constants) + sorted(classes) + sorted(rest)
+    assert [each for each in listed if not hasattr(module, each)] == []
+    made = {
+        node.name
+        for node in tree(HOUSE / f"{name}.py").body
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
+    }
+    assert made <= set(listed)
+
+
+def calls(path: Path) -> set[str]:
+    return {ast.unparse(node.func) for node in ast.walk(tree(path)) if isinstance(node, ast.Call)}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_only_the_command_line_prints_and_exits(name: str) -> None:
+    found = calls(HOUSE / f"{name}.py")
+    assert not found & {"print", "breakpoint", "os._exit", "quit", "exit"}
+    if name != "cli":
+        assert "sys.exit" not in found
+    if name not in {"cli", "cli_asking", "cli_filling", "terminal"}:
+        assert not [call for call in found if call.startswith("sys.stdout")]
+
+
+SQL = ("SELECT ", "INSERT ", "UPDATE ", "DELETE FROM", "CREATE TABLE", "PRAGMA ", "DROP TABLE")
+
+
+@pytest.mark.parametrize("name", sorted(set(MODULES) - STORE))
+def test_sql_is_in_the_store_only(name: str) -> None:
+    texts = [
+        node.value
+        for node in ast.walk(tree(HOUSE / f"{name}.py"))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.lstrip().startswith(SQL)
+    ]
+    assert texts in ([], ["PRAGMA optimize", "PRAGMA wal_checkpoint(TRUNCATE)"])
+
+
+def test_every_module_says_what_it_is_for() -> None:
+    assert [path.name for path in FILES if not ast.get_docstring(tree(path))] == []
+
+
+def test_the_top_level_holds_nothing_else() -> None:
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True
+    )
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    folders = {Path(name).parts[0] for name in listed.stdout.splitlines() if "/" in name}
+    assert {name for name in folders if not name.startswith(".")} == {"pictocli", "sample_images", "tests"}
+
+
+PROGRAM = """
+import json, sys
+from pictocli.cli import main
+try:
+    main(json.loads(sys.argv[1]))
+except SystemExit as exc:
+    code = exc.code
+sys.stderr.write("\\n" + json.dumps([code, sorted(sys.modules)]))
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["similar", "{photos}/scans/one.tif", "--threshold", "0"],
+        ["similar", "id:3", "--threshold", "0", "--folder", "/", "--format", "json"],
+        ["tags", "--attributes", "landscape-orientation"],
+        ["show", "{photos}/scans/report.pdf#page=2"],
+        ["info"],
+    ],
+    ids=lambda arguments: " ".join(arguments[:3]),
+)
+def test_questions_about_indexed_images_load_nothing_heavy(
+    arguments: list[str], library: pictocli.Library, photos: Path
+) -> None:
+    given = ["--db", library.path, *(each.format(photos=photos) for each in arguments)]
+    done = subprocess.run([sys.executable, "-c", PROGRAM, json.dumps(given)], capture_output=True, text=True)
+    code, modules = json.loads(done.stderr.splitlines()[-1])
+    assert code == 0, done.stderr[:500]
+    assert done.stdout
+    assert not [name for name in modules if name.split(".")[0] in HEAVY]
+
+
+def test_the_probe_notices_what_is_heavy(library: pictocli.Library) -> None:
+    given = ["--db", library.path, "taxonomy"]
+    done = subprocess.run([sys.executable, "-c", PROGRAM, json.dumps(given)], capture_output=True, text=True)
+    assert "tomllib" in json.loads(done.stderr.splitlines()[-1])[1]

@@ -1,0 +1,93 @@
+"""Metadata files: how rows are read, joined to images, and refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pictocli.errors import NotFoundError, PictoError, ValidationError
+from pictocli.metadata import Metadata
+
+
+def written(folder: Path, text: str | bytes, name: str = "m.csv") -> Metadata:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(text.encode() if isinstance(text, str) else text)
+    return Metadata(str(folder / name))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("path", "/data/photos/trip/a.jpg"),
+        ("path", "trip/a.jpg"),
+        ("path", "photos/trip/a.jpg"),
+        ("filename", "a.jpg"),
+    ],
+    ids=["full path", "relative to the root", "relative to the metadata file", "file name"],
+)
+def test_rows_are_joined(key: str, value: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    metadata = written(tmp_path, f"{key},who\n{value},Ann\n")
+    monkeypatch.setattr(metadata, "_folder", Path("/data"))
+    assert metadata.unmatched == 1
+    assert metadata.of("/data/photos", "/data/photos/trip/a.jpg") == {"who": "Ann"}
+    assert metadata.unmatched == 0
+    for other in ("/data/photos/trip/b.jpg", "/data/photos/trip/A.jpg", "/data/photos/trip/aa.jpg"):
+        assert metadata.of("/data/photos", other) is None
+
+
+def test_a_path_names_one_file_and_a_file_name_all_of_that_name(tmp_path: Path) -> None:
+    metadata = written(tmp_path, "path,filename,n\nx/a.jpg,,1\n,a.jpg,2\n")
+    assert [metadata.of("/r", f"/r/{name}") for name in ("x/a.jpg", "a.jpg", "y/a.jpg")] == [
+        {"n": "1"},
+        {"n": "2"},
+        {"n": "2"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "fields"),
+    [
+        ("m.csv", "path,b,a\nx.jpg,2,1\n", {"b": "2", "a": "1"}),
+        ("m.csv", b"\xef\xbb\xbfpath,who\nx.jpg,\xc3\xa9\n", {"who": "é"}),
+        ("m.csv", 'path,text\r\nx.jpg,"two\nlines, ""quoted"""\r\n', {"text": 'two\nlines, "quoted"'}),
+        ("m.csv", "path,empty\nx.jpg,\n", {"empty": ""}),
+        ("m.csv", "path\nx.jpg\n", {}),
+        ("m.jsonl", '\n{"path": "x.jpg", "n": 1.5, "list": [1, null], "deep": {"a": true}}\n\n',
+         {"n": 1.5, "list": [1, None], "deep": {"a": True}}),
+        ("m.ndjson", '{"filename": "x.jpg", "é": 1}', {"é": 1}),
+    ],
+    ids=["columns in order", "byte order mark", "quoted", "empty field", "no other column", "types are kept", "ndjson"],
+)  # fmt: skip
+def test_reading(name: str, text: str | bytes, fields: dict[str, object], tmp_path: Path) -> None:
+    found = written(tmp_path, text, name).of("/r", "/r/x.jpg")
+    assert found == fields
+    assert list(found or {}) == list(fields)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("m.csv", "name,who\nx,y\n", "no column path or filename"),
+        ("m.csv", "", "no column path or filename"),
+        ("m.csv", "path,who\nx.jpg,Ann\ny.jpg\n", "line 3: not as many fields"),
+        ("m.csv", "path,who\nx.jpg,Ann,more\n", "line 2: not as many fields"),
+        ("m.csv", 'path,who\nx.jpg,"open\n', "cannot read"),
+        ("m.csv", "path,who\n,Ann\n", "neither path nor filename"),
+        ("m.csv", b"path,who\nx.jpg,\xff\n", "cannot read"),
+        ("m.jsonl", '{"path": "x.jpg"}\nnot json\n', "line 2: not JSON"),
+        ("m.jsonl", "[1, 2]\n", "line 1: not a JSON object"),
+        ("m.jsonl", '{"who": "Ann"}\n', "neither path nor filename"),
+    ],
+    ids=["no key column", "empty", "too few", "too many", "open quote", "no key", "not UTF-8", "not JSON", "no object",
+         "no key in JSON"],
+)  # fmt: skip
+def test_bad_files_are_refused_with_the_line(name: str, text: str | bytes, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match=message):
+        written(tmp_path, text, name)
+
+
+@pytest.mark.parametrize(("name", "error"), [("gone.csv", NotFoundError), (".", ValidationError)])
+def test_files_that_cannot_be_read(name: str, error: type[PictoError], tmp_path: Path) -> None:
+    with pytest.raises(error):
+        Metadata(str(tmp_path / name))

@@ -1,0 +1,189 @@
+"""What a person sees: every table on a real pseudo-terminal, at several widths.
+
+Some screens stand in terminal_screens.txt; `python tests/test_terminal.py` writes them anew after a change that is
+meant.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from program import make_world, run, screen
+from rich.cells import cell_len
+
+LINK = re.compile(r"\x1b\]8;[^;]*;([^\x1b]*)\x1b\\")
+STYLE = re.compile(r"\x1b\[[0-9;]*m")
+WIDTHS = (50, 80, 120, 200)
+ASKED = {
+    "similar": ["similar", "id:1", "--everywhere", "--threshold", "0"],
+    "similar-verbose": ["similar", "id:1", "--everywhere", "--threshold", "0", "-v"],
+    "tags": ["tags", "--objects", "car,truck,person", "--scenes", "outdoor,beach", "--match", "any"],
+    "tags-odd": ["tags", "--objects", "car"],
+    "search": ["search", "a", "red", "car"],
+    "show": ["show", "id:3"],
+    "show-odd": ["show", "id:14"],
+    "info": ["info"],
+    "taxonomy": ["taxonomy"],
+}
+
+
+def plain(text: str) -> str:
+    """The text without colours and links."""
+    return STYLE.sub("", LINK.sub("", text))
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory, model: str) -> Path:
+    return make_world(tmp_path_factory.mktemp("world"), model)
+
+
+@pytest.fixture(autouse=True)
+def here(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PICTO_DB", str(world / "picto.db"))
+    monkeypatch.chdir(world)
+
+
+SCREENS = Path(__file__).with_name("terminal_screens.txt")
+EXACTLY = {
+    "similar-50": (50, ASKED["similar"]),
+    "similar-80": (80, ASKED["similar"]),
+    "similar-120": (120, ASKED["similar"]),
+    "similar-200": (200, ASKED["similar"]),
+    "tags-50": (50, ASKED["tags"]),
+    "tags-80": (80, ASKED["tags"]),
+    "search-80": (80, ["search", "sand", "--min-probability", "0.5"]),
+    "show-80": (80, ["show", "id:5"]),
+    "show-50": (50, ["show", "id:1"]),
+    "info-80": (80, ["info"]),
+    "info-50": (50, ["info"]),
+    "nothing-80": (80, ["similar", "id:1", "--folder", "new"]),
+    "error-80": (80, ["tags", "--objects", "truk"]),
+    "cut-80": (80, ["tags", "--objects", "car", "--limit", "2", "--dataset", "odd"]),
+}
+
+
+def steady(text: str) -> str:
+    """A screen without what differs from run to run."""
+    text = re.sub(r"\b[\d.]+ m?s\b", "TIME", text)
+    text = re.sub(r"\b[\d.]+ [kM]?B\b", "SIZE", text)
+    return re.sub(r"202\d-\d\d-\d\d", "DATE", text)
+
+
+def shown(columns: int, asked: list[str]) -> str:
+    """Standard output, then standard error, as a person sees them."""
+    ran, text = screen(*asked, columns=columns)
+    return steady(plain(text) + plain(ran.err).replace("\r\x1b[K", ""))
+
+
+@pytest.mark.parametrize("name", EXACTLY)
+def test_screen(name: str) -> None:
+    kept = dict(part.split("\n", 1) for part in SCREENS.read_text("utf-8").split("## ")[1:])
+    assert shown(*EXACTLY[name]).rstrip("\n") == kept[name].rstrip("\n")
+
+
+@pytest.mark.parametrize("columns", WIDTHS)
+@pytest.mark.parametrize("asked", [pytest.param(arguments, id=name) for name, arguments in ASKED.items()])
+def test_nothing_is_wider_than_the_terminal(asked: list[str], columns: int) -> None:
+    ran, text = screen(*asked, columns=columns)
+    assert ran.code == 0
+    lines = plain(text).splitlines()
+    assert lines
+    assert [line for line in lines if cell_len(line) > columns] == []
+    assert [line for line in lines if line != line.rstrip()] == []
+    assert "\x1b[31m." not in text, "a control byte of a file name reached the terminal"
+
+
+def test_colours_links_and_the_footer() -> None:
+    ran, text = screen("similar", "id:1", "--limit", "1")
+    score, bar_, path, *_ = text.split("  ")
+    assert (score, bar_) == ("\x1b[1m0.941\x1b[0m", "\x1b[32m███████▌\x1b[0m")
+    links = LINK.findall(path)
+    assert links == [Path("holiday/crete/DSC_0412.jpg").absolute().as_uri(), ""]
+    assert plain(path) == "holiday/crete/DSC_0412.jpg\n"
+    assert re.fullmatch(r"1 of 4 in holiday at 0\.60 or above, cut at --limit 1, \d+ ms\n", ran.err)
+
+
+def test_a_link_names_the_file_of_a_page_and_escapes_its_bytes() -> None:
+    _, text = screen("tags", "--objects", "car,book")
+    links = [link for link in LINK.findall(text) if link]
+    base = Path.cwd().as_uri()
+    assert links[0] == f"{base}/holiday/crete/albums/postcards-from-grandmother-and-aunt-ida.pdf"
+    assert f"{base}/odd/caf%E9.png" in links
+    assert f"{base}/odd/new%0Aline.png" in links
+    assert f"{base}/odd/esc%1B%5B31m.png" in links
+
+
+@pytest.mark.parametrize(
+    ("options", "env"),
+    [
+        pytest.param(["--color", "never"], {}, id="never"),
+        pytest.param([], {"NO_COLOR": "1"}, id="no-color"),
+        pytest.param([], {"TERM": "dumb"}, id="dumb"),
+    ],
+)
+def test_no_escape_without_colour(options: list[str], env: dict[str, str]) -> None:
+    ran, text = screen("similar", "id:1", *options, env=env)
+    assert "\x1b" not in text + ran.err
+    assert text.startswith("0.941  ███████▌  holiday/crete/DSC_0412.jpg\n")
+
+
+def test_colour_that_is_asked_for_beats_no_color() -> None:
+    _, text = screen("similar", "id:1", "--color=always", env={"NO_COLOR": "1"})
+    assert text.startswith("\x1b[1m0.941\x1b[0m")
+
+
+@pytest.mark.parametrize("asked", [pytest.param(arguments, id=name) for name, arguments in ASKED.items()])
+def test_a_terminal_that_knows_only_ascii(asked: list[str]) -> None:
+    ran, text = screen(*asked, env={"PYTHONIOENCODING": "ascii", "NO_COLOR": "1"})
+    assert ran.code == 0
+    assert text.isascii()
+    assert max(map(len, text.splitlines())) <= 80
+    if asked[0] == "similar":
+        assert text.startswith(
+            "0.941  ########  holiday/crete/DSC_0412.jpg\n0.712  ######..  holiday/~/postcards-from-"
+        )
+
+
+def test_quiet_leaves_results_only() -> None:
+    ran, text = screen("-q", "similar", "id:1", "--limit", "1")
+    assert (plain(text), ran.err) == ("0.941  ███████▌  holiday/crete/DSC_0412.jpg\n", "")
+
+
+def test_a_bar_while_indexing(tmp_path: Path, world: Path) -> None:
+    shutil.copy(world / "picto.db", tmp_path / "copy.db")
+    (tmp_path / "bad").mkdir()
+    for number in range(30):
+        (tmp_path / "bad" / f"{number:02}.jpg").write_text("no picture")
+    ran, text = screen("index", str(tmp_path / "bad"), "--db", str(tmp_path / "copy.db"), "--workers", "0")
+    assert (ran.code, text) == (0, "")
+    frames = re.split(r"[\r\n]+", plain(ran.err))
+    assert any(re.fullmatch(r"scanning, \d+ found *", frame) for frame in frames)
+    last = [frame for frame in frames if frame.strip()]
+    assert re.fullmatch(r"Indexed 0 images in \d+ ms", last[-23])
+    assert last[-22:-20] == ["warning: skipped 30", f"  {tmp_path}/bad/00.jpg  text, not an image"]
+    assert last[-1] == "  and 10 more: --verbose lists them"
+    assert "\x1b[33mwarning\x1b[0m: skipped 30" in ran.err
+
+
+def test_the_table_is_for_terminals_only() -> None:
+    assert run("similar", "id:1", "--limit", "1").out.startswith(b"0.9412\t/")
+
+
+def _rewrite() -> None:
+    """Write the screens anew."""
+    from checkpoints import save_siglip
+
+    with tempfile.TemporaryDirectory() as base:
+        world = make_world(Path(base, "world"), str(save_siglip(Path(base, "small"))))
+        os.environ.update(HOME=f"{base}/home", PICTO_DB=str(world / "picto.db"))
+        os.chdir(world)
+        SCREENS.write_text("\n".join(f"## {name}\n{shown(*case)}" for name, case in EXACTLY.items()), "utf-8")
+
+
+if __name__ == "__main__":
+    _rewrite()

@@ -1,0 +1,119 @@
+"""Worker processes: one that dies takes nothing with it but the job that killed it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pictocli.workers import CrashedError, Workers, default_workers
+
+
+def double(value: int) -> int:
+    return value * 2
+
+
+def sleepily(value: int, seconds: float) -> int:
+    time.sleep(seconds)
+    return value * 2
+
+
+def die(seconds: float = 0.0) -> None:
+    time.sleep(seconds)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def leave() -> None:
+    os._exit(3)
+
+
+def fail() -> None:
+    raise LookupError("no such thing")
+
+
+def once(marker: str) -> int:
+    """Dies the first time it is called, as when another process took all the memory."""
+    if not Path(marker).exists():
+        Path(marker).touch()
+        die()
+    return 7
+
+
+def process() -> int:
+    return os.getpid()
+
+
+def has_torch() -> bool:
+    return "torch" in sys.modules
+
+
+@pytest.fixture
+def workers() -> Iterator[Workers]:
+    pool = Workers(2)
+    yield pool
+    pool.close()
+
+
+@pytest.mark.parametrize("deadly", [die, leave])
+def test_a_job_that_kills_its_worker_is_the_only_one_lost(deadly: object, workers: Workers) -> None:
+    jobs = [workers.submit(deadly if n in (3, 9) else double, *([] if n in (3, 9) else [n])) for n in range(12)]
+    found = []
+    for job in jobs:
+        try:
+            found.append(workers.result(job))
+        except CrashedError:
+            found.append("crashed")
+    assert found == ["crashed" if n in (3, 9) else 2 * n for n in range(12)]
+
+
+def test_a_job_that_is_tried_again_shares_its_fate_with_no_other(workers: Workers) -> None:
+    """The second killer was submitted after the first one's pool had died, and dies while the innocent runs again."""
+    first, innocent = workers.submit(die), workers.submit(sleepily, 21, 0.6)
+    with pytest.raises(CrashedError):
+        workers.result(first)
+    second = workers.submit(die, 0.2)
+    assert workers.result(innocent) == 42
+    with pytest.raises(CrashedError):
+        workers.result(second)
+
+
+def test_a_job_is_given_a_second_chance(workers: Workers, tmp_path: Path) -> None:
+    assert workers.result(workers.submit(once, str(tmp_path / "marker"))) == 7
+
+
+def test_what_a_job_raises_comes_out(workers: Workers) -> None:
+    with pytest.raises(LookupError, match="no such thing"):
+        workers.result(workers.submit(fail))
+    assert workers.result(workers.submit(double, 4)) == 8
+
+
+def test_jobs_run_elsewhere_and_without_torch(workers: Workers) -> None:
+    """Forking after torch has started its threads deadlocks: a worker comes from a process that never loaded it."""
+    import torch  # noqa: F401 - as it is when indexing
+
+    assert workers.result(workers.submit(process)) != os.getpid()
+    assert workers.result(workers.submit(has_torch)) is False
+
+
+def test_without_workers_a_job_runs_here_when_its_result_is_asked_for(tmp_path: Path) -> None:
+    pool, marker = Workers(0), tmp_path / "marker"
+    job = pool.submit(marker.write_text, "x")
+    assert not marker.exists()
+    assert pool.result(job) == 1
+    assert pool.result(pool.submit(process)) == os.getpid()
+
+
+def test_closing_twice_and_going_on_after_it(workers: Workers) -> None:
+    assert workers.result(workers.submit(double, 1)) == 2
+    workers.close()
+    workers.close()
+    assert workers.result(workers.submit(double, 2)) == 4
+
+
+def test_one_worker_a_usable_core() -> None:
+    assert default_workers() >= 1
