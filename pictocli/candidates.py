@@ -60,7 +60,7 @@ class Candidate:
     @property
     def path(self) -> str:
         """Its full path."""
-        return os.path.join(self.root, self.found.folder, self.found.name)  # noqa: PTH118 - names may not be UTF-8
+        return os.path.join(self.root, self.found.folder, self.found.name)
 
 
 class Candidates:

@@ -251,7 +251,7 @@ def _document(source: str | io.BytesIO):  # type: ignore[no-untyped-def]  # pymu
 
     pymupdf.TOOLS.mupdf_display_errors(False)
     pymupdf.TOOLS.mupdf_display_warnings(False)
-    key = (source, os.stat(source).st_mtime_ns) if isinstance(source, str) else None  # noqa: PTH116
+    key = (source, os.stat(source).st_mtime_ns) if isinstance(source, str) else None
     if _last is not None and _last[0] == key:
         return _last[1]
     try:

@@ -54,7 +54,7 @@ def index(
     _check("pdf_dpi", 72 if pdf_dpi is None else pdf_dpi, 8, 1200)
     if not paths:
         raise ValidationError("no PATH given", "picto index FOLDER")
-    missing = [each for each in paths if not os.path.exists(each)]  # noqa: PTH110 - names may not be UTF-8
+    missing = [each for each in paths if not os.path.exists(each)]
     present = [each for each in paths if each not in missing]
     options = IndexOptions(
         batch_size=batch_size,
@@ -120,7 +120,7 @@ def _rehearse(
     path: str, paths: Sequence[str], dataset: str | None, options: IndexOptions, progress: Progress
 ) -> IndexReport:
     """A dry run: nothing is written, no model is chosen, no file is opened."""
-    exists = os.path.exists(path) and os.path.getsize(path) > 0  # noqa: PTH110
+    exists = os.path.exists(path) and os.path.getsize(path) > 0
     store = SqliteStore(connect(path, readonly=True) if exists else memory())
     targets = _targets(store, paths, dataset, create=False)
 
@@ -133,7 +133,7 @@ def _rehearse(
 
 def _held(path: str) -> ModelSpec | None:
     """The model of the database at `path`, None when there is none yet."""
-    if not os.path.exists(path) or (os.path.isfile(path) and os.path.getsize(path) == 0):  # noqa: PTH110, PTH113
+    if not os.path.exists(path) or (os.path.isfile(path) and os.path.getsize(path) == 0):
         return None
     db = connect(path)
     try:
@@ -148,8 +148,8 @@ def _targets(store: SqliteStore, paths: Iterable[str], dataset: str | None, *, c
     files: dict[str, set[str]] = {}
     for path in paths:
         full = os.path.realpath(path)
-        if os.path.isdir(full):  # noqa: PTH112
-            named = dataset or _readable(os.path.basename(os.path.abspath(path)) or full)  # noqa: PTH100, PTH119
+        if os.path.isdir(full):
+            named = dataset or _readable(os.path.basename(os.path.abspath(path)) or full)
             targets.append(Target(_root_id(store, full, dataset, named, create), full))
         else:
             folder, name = os.path.split(full)
@@ -157,7 +157,7 @@ def _targets(store: SqliteStore, paths: Iterable[str], dataset: str | None, *, c
     for folder, names in files.items():
         within = store.root_of(folder)
         if within is None:
-            root_id = _root_id(store, folder, dataset, dataset or _readable(os.path.basename(folder) or folder), create)  # noqa: PTH119
+            root_id = _root_id(store, folder, dataset, dataset or _readable(os.path.basename(folder) or folder), create)
             targets.append(Target(root_id, folder, "", frozenset(names)))
         else:
             store.check_dataset(within[0], within[1], dataset)
@@ -190,13 +190,13 @@ def _check(name: str, value: int, low: int, high: int) -> None:
 
 def embed(path: str, images: Iterable[ImageLike], name: str, device: str, progress: Progress) -> Iterator[Embedded]:
     """Embed images one by one with the model `name`, by default that of the database at `path`; store nothing."""
+    references = [at_path(image) for image in images]  # a wrong one is told before a model is loaded
     held = None
     if name == "auto":
         with translated(path):
             held = _held(path)
     model = choose(name, held, device, progress)
-    for image in images:
-        reference = at_path(image)
+    for reference in references:
         vector, ms = embed_reference(reference, model)
         shown = (
             "-" if reference.path is None else reference.path + (f"#page={reference.page}" if reference.page else "")

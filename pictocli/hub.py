@@ -177,7 +177,7 @@ def _read_answer(url: str, timeout: float, answers: queue.SimpleQueue[bytes | Ex
         request = urllib.request.Request(url)  # noqa: S310 - _ask checked the scheme
         if token := _token():
             request.add_unredirected_header("Authorization", f"Bearer {token}")  # never to another host
-        with urllib.request.urlopen(request, timeout=timeout, context=_trust(url)) as response:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=timeout, context=_trust(url)) as response:  # noqa: S310 - http(s) only
             while chunk := response.read1(65_536):
                 body += chunk
                 if time.monotonic() > deadline or len(body) > _ANSWER_LIMIT:

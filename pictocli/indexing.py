@@ -103,7 +103,7 @@ class Indexer:
                     continue
                 for work, page, result in self._decoded(self._inspected(candidates)):
                     self._take(work, page, result)
-            self._flush()
+                self._flush()  # a file of this target may be named again by the next one
         except KeyboardInterrupt:
             self.report.interrupted = True
             self._flush()
@@ -179,7 +179,7 @@ class Indexer:
         """Whether `file` is one that lay elsewhere: the same bytes, the old path gone, its root still there."""
         assert file.hash is not None
         for file_id, path, root in self.store.files_with(file.hash):
-            if not os.path.lexists(path) and os.path.isdir(root):  # noqa: PTH112 - names may not be UTF-8
+            if not os.path.lexists(path) and os.path.isdir(root):
                 self.store.move(file_id, file)
                 return True
         return False

@@ -28,7 +28,7 @@ def _fields(row: Sequence[Any]) -> dict[str, Any]:
     """One row of _ROWS as the keyword arguments of records.Image."""
     image_id, root, folder, name, page, dataset, *tags, metadata, thumbnail_url, width, height, ms, mtime_ns = row
     scores = {category: json.loads(text) for category, text in zip(CATEGORIES, tags, strict=True)}
-    path = os.path.join(from_db(root), from_db(folder), from_db(name))  # noqa: PTH118 - pathlib would cost its import
+    path = os.path.join(from_db(root), from_db(folder), from_db(name))
     return {
         "image_id": image_id,
         "path": f"{path}#page={page}" if page else path,
@@ -190,7 +190,7 @@ class Queries(Catalog):
                 " JOIN image i ON i.id = k.image_id WHERE i.id <> :without"
             )
         rows = self.db.execute(
-            f"SELECT i.id, (SELECT vec_distance_cosine(e.v, :q) FROM embedding e WHERE e.content_id = i.content_id) d"  # noqa: S608
+            f"SELECT i.id, (SELECT vec_distance_cosine(e.v, :q) FROM embedding e WHERE e.content_id = i.content_id) d"  # noqa: S608 - our texts
             f" FROM {source} AND d IS NOT NULL ORDER BY d, i.id LIMIT :limit",
             bound,
         )
@@ -273,8 +273,8 @@ def _below(rows: Sequence[tuple[int, Any, Any]], folder: str) -> list[int]:
     found = [i for i, _, path in rows if from_db(path) == relative or from_db(path).startswith(relative + "/")]
     if found:
         return found
-    full = os.path.abspath(folder)  # noqa: PTH100 - pathlib would cost its import
-    joined = [(i, os.path.join(from_db(root), from_db(path)).rstrip("/")) for i, root, path in rows]  # noqa: PTH118
+    full = os.path.abspath(folder)
+    joined = [(i, os.path.join(from_db(root), from_db(path)).rstrip("/")) for i, root, path in rows]
     return [i for i, path in joined if path == full or path.startswith(full + "/")]
 
 

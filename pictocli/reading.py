@@ -59,7 +59,7 @@ class Reader:
     """Asks one database. Opens it read-only, at the first question."""
 
     def __init__(self, path: str, progress: Progress) -> None:
-        self.path = os.path.abspath(path)  # noqa: PTH100 - pathlib resolves no ..
+        self.path = os.path.abspath(path)
         self.progress = progress
         self._db: apsw.Connection | None = None
         self._model: Model | None = None
@@ -216,7 +216,7 @@ class Reader:
         queries = Overview(self._queries().db)
         spec = queries.spec()
         totals = queries.totals()
-        sizes = [os.stat(self.path + end).st_size for end in ("", "-wal") if os.path.exists(self.path + end)]  # noqa: PTH110, PTH116
+        sizes = [os.stat(self.path + end).st_size for end in ("", "-wal") if os.path.exists(self.path + end)]
         return LibraryInfo(
             path=self.path,
             size_bytes=sum(sizes),

@@ -49,7 +49,7 @@ def find(queries: Queries, image: ImageLike) -> Reference:
         return _by_id(queries, int(text[3:]))
     spellings = _spellings(text)
     for path, page in spellings:
-        for full in dict.fromkeys((os.path.abspath(path), os.path.realpath(path))):  # noqa: PTH100 - names not UTF-8
+        for full in dict.fromkeys((os.path.abspath(path), os.path.realpath(path))):
             found = queries.by_path(full, page)
             if found is not None:
                 return Reference(image_id=found)
@@ -66,9 +66,9 @@ def at_path(image: ImageLike) -> Reference:
         raise ValidationError(f"{image} is an id, and a path is needed")
     text = os.fspath(image)
     for path, page in _spellings(text):
-        if os.path.isdir(path):  # noqa: PTH112
+        if os.path.isdir(path):
             raise ValidationError(f"{path} is a folder, not an image", "picto index indexes folders")
-        if os.path.isfile(path):  # noqa: PTH113
+        if os.path.isfile(path):
             return Reference(path=path, page=page)
         if os.path.lexists(path):  # a FIFO would keep us waiting for ever
             raise UnreadableError(f"cannot read {path}: not a regular file")
@@ -97,7 +97,7 @@ def _digest(path: str) -> bytes:
     import hashlib
 
     try:
-        with open(path, "rb") as file:  # noqa: PTH123 - names may not be UTF-8
+        with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").digest()
     except OSError as exc:
         raise UnreadableError(f"cannot read {path}: {(exc.strerror or str(exc)).lower()}") from exc

@@ -40,8 +40,8 @@ class Staging(SqliteStore):
         )
         found: dict[int, tuple[int, int, int, bytes, str, str]] = {}
         for content_id, page, dpi, digest, kind, *parts in rows:
-            path = os.path.join(*(from_db(part) for part in parts))  # noqa: PTH118 - names may not be UTF-8
-            if content_id not in found or not os.path.exists(found[content_id][5]):  # noqa: PTH110
+            path = os.path.join(*(from_db(part) for part in parts))
+            if content_id not in found or not os.path.exists(found[content_id][5]):
                 found[content_id] = (content_id, page, dpi, digest, kind, path)
         return list(found.values())
 

@@ -142,7 +142,7 @@ def _train_pairs(folder: Path) -> int:
     draft.train_from_iterator(WORDS * 3, trainer)
     learned = json.loads(draft.to_str())["model"]
     merges = [tuple(merge) for merge in learned["merges"]]
-    bpe = models.BPE(learned["vocab"], merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True)  # noqa: S106
+    bpe = models.BPE(learned["vocab"], merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True)  # noqa: S106 - a token of text
     final = tokenizers.Tokenizer(bpe)
     final.normalizer, final.pre_tokenizer = space, split
     final.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])

@@ -14,6 +14,7 @@ import struct
 import subprocess
 import sys
 import termios
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -81,7 +82,7 @@ def same(one: list[list[str]], other: list[list[str]]) -> bool:
     """Whether two outputs agree: words exactly, decimals nearly."""
     if [len(line) for line in one] != [len(line) for line in other]:
         return False
-    for left, right in zip(sum(one, []), sum(other, []), strict=True):
+    for left, right in zip(chain(*one), chain(*other), strict=True):
         if NUMBER.fullmatch(left) and NUMBER.fullmatch(right):
             if abs(float(left) - float(right)) > TOLERANCE:
                 return False

@@ -1,4 +1,4 @@
-"""What a newcomer does first: the sample images, indexed with the bundled model, asked for by words, likeness and tags."""
+"""What a newcomer does first: the samples, indexed with the bundled model, asked for by words, likeness and tags."""
 
 from __future__ import annotations
 

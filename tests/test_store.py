@@ -288,7 +288,7 @@ def test_the_fast_path_finds_what_the_exhaustive_one_does(
         hits += len(sets[0] & sets[1])
         compared += 1
     record_property("recall", hits / wanted)
-    print(f"recall {vectors.shape[1]}-D: {hits / wanted:.5f} of {wanted} over {compared} queries")  # noqa: T201
+    print(f"recall {vectors.shape[1]}-D: {hits / wanted:.5f} of {wanted} over {compared} queries")  # noqa: T201 - shown by pytest -s
     assert wanted > 500
     assert hits / wanted >= 0.999
 

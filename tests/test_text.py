@@ -91,9 +91,9 @@ def test_template_decides_when_the_config_does_not(folders: dict[str, Path], tmp
 
 def test_layout_of_the_bundled_model(tmp_path: Path) -> None:
     """A tokenizer.json without any closing token or template, as mini/train.py exports it."""
-    words = tokenizers.Tokenizer(models.WordLevel({"[PAD]": 0, "[UNK]": 1, "dog": 2}, unk_token="[UNK]"))  # noqa: S106
+    words = tokenizers.Tokenizer(models.WordLevel({"[PAD]": 0, "[UNK]": 1, "dog": 2}, unk_token="[UNK]"))  # noqa: S106 - a token of text
     words.pre_tokenizer = pre_tokenizers.Whitespace()
-    saved = PreTrainedTokenizerFast(tokenizer_object=words, pad_token="[PAD]", unk_token="[UNK]")  # noqa: S106
+    saved = PreTrainedTokenizerFast(tokenizer_object=words, pad_token="[PAD]", unk_token="[UNK]")  # noqa: S106 - a token of text
     saved.save_pretrained(tmp_path)
     encode = load_tokenizer(tmp_path, 4)
     assert (encode("a dog"), encode("dog " * 9)) == ([1, 2, 0, 0], [2, 2, 2, 2])
