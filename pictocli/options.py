@@ -93,6 +93,7 @@ def split(values: list[str] | None) -> list[str]:
 
 def where(scope: Scope) -> str:
     """A scope in words: in holiday, folder crete."""
-    if scope.folder and scope.dataset:
-        return f"in {scope.dataset}, folder {scope.folder}"
-    return f"below {scope.folder}" if scope.folder else f"in {scope.dataset or 'the whole database'}"
+    folder = scope.folder if scope.folder != "/" else None
+    if folder and scope.dataset:
+        return f"in {scope.dataset}, folder {folder}"
+    return f"below {folder}" if folder else f"in {scope.dataset or 'the whole database'}"

@@ -143,7 +143,7 @@ class Terminal:
             if answer.elsewhere:
                 more = " or more" if answer.elsewhere >= MAX_LIMIT else ""
                 self.hint(f"the whole database holds {answer.elsewhere:,}{more}: {wider}")
-        elif sys.stderr.isatty() or self.settings.verbose:
+        elif (sys.stdout.isatty() and sys.stderr.isatty()) or self.settings.verbose:  # a pipe wants no footer
             cut = f", cut at --limit {limit}" if len(answer.results) == limit else ""
             self.talk(printable(f"{found}{cut}, {time_of(answer.seconds)}"))
 

@@ -68,14 +68,18 @@ def run(command: str, folder: Path) -> str:
     os.close(ours)
     text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]|\x1b\]8;[^\x1b]*\x1b\\", "", shown.decode().replace("\r\n", "\n"))
     # a progress bar redraws its line: what stands after the last return is what stays
-    return "".join(line.rpartition("\r")[2].rstrip() + "\n" for line in text.splitlines()).lstrip("\n")
+    return "".join(line.rpartition("\r")[2].rstrip() + "\n" for line in text.split("\n")).strip("\n") + "\n"
 
 
 def steady(text: str) -> list[list[str]]:
-    """The words of each line, without what differs from run to run."""
+    """The words of each line, without what differs from run to run.
+
+    Of a histogram only its height is kept: one image at a threshold, on another processor, reorders its lines.
+    """
     for pattern, name in VOLATILE:
         text = pattern.sub(name, text)
-    return [line.split() for line in text.strip().splitlines()]
+    lines = [line.split() for line in text.strip().splitlines()]
+    return [["BAR"] if line[-1:] and line[-1].endswith("%") else line for line in lines]
 
 
 def same(one: list[list[str]], other: list[list[str]]) -> bool:
@@ -138,8 +142,7 @@ def write() -> None:
             (pairs,) = blocks(block[0])
             keep = [(command, old) for command, old in pairs if "jq" in command and shutil.which("jq") is None]
             body = "".join(
-                f"$ {command}\n{old if (command, old) in keep else run(command, folder).strip() + chr(10)}"
-                for command, old in pairs
+                f"$ {command}\n{old if (command, old) in keep else run(command, folder)}" for command, old in pairs
             )
             return f"```console\n{body}```"
 
