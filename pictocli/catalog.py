@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import apsw
@@ -94,9 +94,9 @@ class Catalog:
 
     # -- where files lie --------------------------------------------------------------------------------------------
 
-    def root_of(self, path: str) -> tuple[int, str] | None:
-        """(id, path) of the root that is `path` or holds it."""
-        for root_id, root in self.roots():
+    def root_of(self, path: str, new: Iterable[str] = ()) -> tuple[int | None, str] | None:
+        """(id, path) of the root that is `path` or holds it. new: roots still to be made, which have no id."""
+        for root_id, root in [*self.roots(), *((None, each) for each in new)]:
             if path == root or path.startswith(root.rstrip("/") + "/"):
                 return root_id, root
         return None
@@ -105,16 +105,17 @@ class Catalog:
         """Every root's (id, path)."""
         return [(row[0], from_db(row[1])) for row in self.db.execute("SELECT id, path FROM root ORDER BY id")]
 
-    def root_to_be(self, path: str, dataset: str | None, name: str) -> int | None:
+    def root_to_be(self, path: str, dataset: str | None, name: str, new: Mapping[str, str]) -> int | None:
         """The id of the root `path`, or None when it is a new one that may be made, in the dataset `name`.
 
-        dataset: the name that the user asked for. Raises ValidationError when the root lies in, or holds, another one,
-        when it is in another dataset already, or when a second folder would share a dataset's name without being told
-        to.
+        dataset: the name that the user asked for. new: roots still to be made, with their datasets' names.
+        Raises ValidationError when the root lies in, or holds, another one, when it is in another dataset already, or
+        when a second folder would share a dataset's name without being told to.
         """
-        for root_id, root in self.roots():
+        for root_id, root in [*self.roots(), *((None, each) for each in new)]:
             if root == path:
-                self.check_dataset(root_id, path, dataset)
+                if root_id is not None:
+                    self.check_dataset(root_id, path, dataset)
                 return root_id
             if path.startswith(root.rstrip("/") + "/"):
                 raise ValidationError(f"{path} lies inside {root}, which is indexed already", f"picto index {root}")
@@ -122,7 +123,8 @@ class Catalog:
                 raise ValidationError(
                     f"{path} holds {root}, which is indexed already", "index the folders beside it, one by one"
                 )
-        if dataset is None and self.db.execute("SELECT 1 FROM dataset WHERE name = ?", (name,)).get:
+        taken = name in new.values() or self.db.execute("SELECT 1 FROM dataset WHERE name = ?", (name,)).get
+        if dataset is None and taken:
             raise ValidationError(
                 f"a dataset named {name} exists already, for another folder",
                 f"--dataset NAME gives this one its own name, --dataset {name} adds it to that one",

@@ -87,12 +87,20 @@ for command in (index, similar, search, tags, show, info, taxonomy, embed, reemb
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
+    _fill_streams()
     code = _run(sys.argv[1:] if arguments is None else arguments)
     try:
         sys.stdout.flush()
     except OSError:  # told already, or nobody is left to be told
         _hush()
     sys.exit(code)
+
+
+def _fill_streams() -> None:
+    """Open to nowhere what the caller has closed (>&-): a file opened later would take its place."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - for as long as the program runs
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -140,6 +148,8 @@ def _explained(exc: Exception) -> PictoError:
         return exc
     if isinstance(exc, OSError) and exc.errno == errno.ENOSPC:
         return PictoError("no space left to write to", "free some space and run the same command again")
+    if isinstance(exc, FileNotFoundError) and exc.filename is None:  # os.getcwd's
+        return PictoError("the working folder is gone", "cd to another one")
     hint = "run it again with --verbose and report what it prints: this is a fault of picto's"
     return PictoError(f"unexpected {type(exc).__name__}: {exc}", hint)
 

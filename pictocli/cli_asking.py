@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Annotated
 
 import typer
@@ -106,12 +106,14 @@ def _scope(answer: Answer) -> str:
     return f"{counted(answer.considered, 'image')} {where(answer.scope)}"
 
 
-def _many(terminal: Terminal, ask: Callable[[str], Answer], references: list[str], form: Format | None) -> int:
-    """Answer many references; one that fails is told and passed over, and the exit code says so."""
+def _many(terminal: Terminal, ask: Callable[[str], Answer], references: Iterator[str], asked: Format | None) -> int:
+    """Answer many references as they come; one that fails is told and passed over, and the exit code says so."""
+    form = terminal.form(asked, False, many=True)
     found: list[SimilarImage] = []
     named: list[str] = []
     failed: list[PictoError] = []
-    for reference in references:
+    count = 0
+    for count, reference in enumerate(references, 1):  # noqa: B007 - how many there were is told at the end
         try:
             answer = ask(reference)
         except PictoError as exc:
@@ -121,19 +123,23 @@ def _many(terminal: Terminal, ask: Callable[[str], Answer], references: list[str
             continue
         found += answer.results  # type: ignore[arg-type]
         named += [reference] * len(answer.results)
+        if form not in ("csv", "json"):  # these have one header, one list
+            terminal.rows(answer.results, SimilarImage, form, [reference] * len(answer.results))
     worst = max((exc.exit_code for exc in failed), default=0)
-    if failed and len(failed) == len(references):
+    if failed and len(failed) == count:
         return worst
-    terminal.rows(found, SimilarImage, terminal.form(form, False, many=True), named)
+    if form in ("csv", "json"):
+        terminal.rows(found, SimilarImage, form, named)
     if not found and not worst:
-        terminal.talk(f"nothing near enough to {counted(len(references), 'reference')}")
+        terminal.talk(f"nothing near enough to {counted(count, 'reference')}")
     return worst or (0 if found else 1)
 
 
-def _lines(nul: bool) -> list[str]:
-    """References on standard input: lines, or ended by NUL."""
-    data = sys.stdin.buffer.read()
-    return [os.fsdecode(part) for part in data.split(b"\0" if nul else b"\n") if part]
+def _lines(nul: bool) -> Iterator[str]:
+    """References on standard input: lines, each as it comes, or ended by NUL."""
+    stdin = sys.stdin.buffer
+    parts = stdin.read().split(b"\0") if nul else (line.removesuffix(b"\n") for line in stdin)
+    return (os.fsdecode(part) for part in parts if part)
 
 
 def search(

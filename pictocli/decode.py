@@ -231,7 +231,8 @@ def _pages(path: str, kind: str) -> tuple[int, ...]:
     """The page numbers of a file; () when it is one image."""
     if kind == "tiff":
         try:
-            with Image.open(path) as image:
+            with warnings.catch_warnings(), Image.open(path) as image:
+                warnings.simplefilter("ignore")
                 frames = int(getattr(image, "n_frames", 1))
         except Exception as exc:
             raise _RefusalError("damaged TIFF") from exc

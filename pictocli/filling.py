@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import apsw
 
@@ -143,26 +144,31 @@ def _held(path: str) -> ModelSpec | None:
 
 
 def _targets(store: SqliteStore, paths: Iterable[str], dataset: str | None, *, create: bool) -> list[Target]:
-    """The roots that `paths` name; files of one folder make one target."""
+    """The roots that `paths` name; files of one folder make one target. Roots are made when all have been checked."""
     targets: list[Target] = []
     files: dict[str, set[str]] = {}
+    new: dict[str, str] = {}
     for path in paths:
         full = os.path.realpath(path)
         if os.path.isdir(full):
             named = dataset or _readable(os.path.basename(os.path.abspath(path)) or full)
-            targets.append(Target(_root_id(store, full, dataset, named, create), full))
+            targets.append(Target(_root_id(store, full, dataset, named, new), full))
         else:
             folder, name = os.path.split(full)
             files.setdefault(folder, set()).add(name)
     for folder, names in files.items():
-        within = store.root_of(folder)
+        within = store.root_of(folder, new)
         if within is None:
-            root_id = _root_id(store, folder, dataset, dataset or _readable(os.path.basename(folder) or folder), create)
+            named = dataset or _readable(os.path.basename(folder) or folder)
+            root_id = _root_id(store, folder, dataset, named, new)
             targets.append(Target(root_id, folder, "", frozenset(names)))
         else:
-            store.check_dataset(within[0], within[1], dataset)
+            if within[0] is not None:
+                store.check_dataset(within[0], within[1], dataset)
             relative = os.path.relpath(folder, within[1])
             targets.append(Target(within[0], within[1], "" if relative == "." else relative, frozenset(names)))
+    made = {root: store.add_root(root, name) for root, name in new.items()} if create else {}
+    targets = [replace(target, root_id=made.get(target.root, target.root_id)) for target in targets]
     return list(dict.fromkeys(targets))  # a PATH given twice is one
 
 
@@ -171,9 +177,12 @@ def _readable(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "replace")
 
 
-def _root_id(store: SqliteStore, path: str, dataset: str | None, name: str, create: bool) -> int | None:
-    known = store.root_to_be(path, dataset, name)
-    return store.add_root(path, name) if known is None and create else known
+def _root_id(store: SqliteStore, path: str, dataset: str | None, name: str, new: dict[str, str]) -> int | None:
+    """The id of a root; one that is still to be made, and then has none, joins `new` with its dataset's name."""
+    known = store.root_to_be(path, dataset, name, new)
+    if known is None:
+        new[path] = name
+    return known
 
 
 def _tidy(db: apsw.Connection) -> None:
@@ -185,7 +194,7 @@ def _tidy(db: apsw.Connection) -> None:
 
 def _check(name: str, value: int, low: int, high: int) -> None:
     if not low <= value <= high:
-        raise ValidationError(f"{name} must lie between {low} and {high}, not {value}")
+        raise ValidationError(f"{name.replace('_', ' ')} must lie between {low} and {high}, not {value}")
 
 
 def embed(path: str, images: Iterable[ImageLike], name: str, device: str, progress: Progress) -> Iterator[Embedded]:

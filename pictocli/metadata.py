@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import unicodedata
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,9 +29,9 @@ class Metadata:
             self.rows += 1
             fields = {key: value for key, value in row.items() if key not in ("path", "filename")}
             if row.get("path"):
-                self._by_path[str(row["path"])] = fields
+                self._by_path[_key(str(row["path"]))] = fields
             elif row.get("filename"):
-                self._by_name[str(row["filename"])] = fields
+                self._by_name[_key(str(row["filename"]))] = fields
             else:
                 raise ValidationError(f"{path}: a row has neither path nor filename", "name one of the columns so")
 
@@ -39,10 +41,10 @@ class Metadata:
         keys = [path, str(full.relative_to(root))]
         if full.is_relative_to(self._folder):
             keys.append(str(full.relative_to(self._folder)))
-        for key in keys:
+        for key in map(_key, keys):
             if key in self._by_path:
                 return self._take(self._by_path[key])
-        found = self._by_name.get(full.name)
+        found = self._by_name.get(_key(full.name))
         return None if found is None else self._take(found)
 
     @property
@@ -53,6 +55,11 @@ class Metadata:
     def _take(self, fields: Mapping[str, Any]) -> Mapping[str, Any]:
         self._matched.add(id(fields))
         return fields
+
+
+def _key(path: str) -> str:
+    """One spelling of a path: ./a.jpg is a.jpg, and an accent is written one way (a Mac's files come in the other)."""
+    return unicodedata.normalize("NFC", os.path.normpath(path))
 
 
 def _rows(path: Path) -> Iterator[Mapping[str, Any]]:

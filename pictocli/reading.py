@@ -281,4 +281,4 @@ def _inside(queries: Queries, image_id: int, folders: list[int] | None) -> bool:
 
 def _check(name: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:
-        raise ValidationError(f"{name} must lie between {low} and {high}, not {value}")
+        raise ValidationError(f"{name.replace('_', ' ')} must lie between {low} and {high}, not {value}")

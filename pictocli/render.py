@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, BinaryIO
@@ -37,11 +38,13 @@ _DETAIL = (
 )  # fmt: skip
 
 
-def write(rows: Sequence[Row], form: str, out: BinaryIO, *, kind: type[Row], references: Sequence[str] = ()) -> None:
+def write(
+    rows: Sequence[Row], form: str, out: BinaryIO, *, kind: type[Row], references: Sequence[str] | None = None
+) -> None:
     """Write records in one of FORMATS but "table", line by line.
 
-    kind: the class of the rows, which gives an empty answer its CSV header. references: with several references, the
-    one that each row answers. Raises BrokenPipeError when the reader has gone.
+    kind: the class of the rows, which gives an empty answer its CSV header. references: with many references, the one
+    that each row answers. Raises BrokenPipeError when the reader has gone.
     """
     if form == "json":
         objects = [as_object(row, reference) for row, reference in _paired(rows, references)]
@@ -101,7 +104,7 @@ def _bytes_of(path: str) -> dict[str, str]:
 
 def _json(value: Any, indent: int | None = None) -> str:
     text = json.dumps(value, ensure_ascii=False, indent=indent)
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return re.sub("[\ud800-\udfff]", "\ufffd", text)  # bytes of a name, or half a pair in metadata: neither is UTF-8
 
 
 def _line(out: BinaryIO, text: str, end: bytes = b"\n") -> None:
@@ -109,7 +112,7 @@ def _line(out: BinaryIO, text: str, end: bytes = b"\n") -> None:
     out.flush()  # whoever reads the pipe sees each line as it comes
 
 
-def _paired(rows: Sequence[Row], references: Sequence[str]) -> Iterable[tuple[Row, str]]:
+def _paired(rows: Sequence[Row], references: Sequence[str] | None) -> Iterable[tuple[Row, str]]:
     return zip(rows, references or [""] * len(rows), strict=True)
 
 
@@ -126,8 +129,8 @@ def _tsv(row: Row) -> list[list[str]]:
     return [[key, value if isinstance(value, str) else _json(value)] for key, value in as_object(row).items()]
 
 
-def _csv(rows: Sequence[Row], out: BinaryIO, kind: type[Row], references: Sequence[str]) -> None:
-    header = (["reference"] if references else []) + _columns(kind)
+def _csv(rows: Sequence[Row], out: BinaryIO, kind: type[Row], references: Sequence[str] | None) -> None:
+    header = ([] if references is None else ["reference"]) + _columns(kind)
     _csv_line(out, header)
     for row, reference in _paired(rows, references):
         found = as_object(row, reference)

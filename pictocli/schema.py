@@ -136,6 +136,10 @@ def translated(path: str) -> Iterator[None]:
         raise StoreError(f"{path} is locked by another program", "try again when it has finished") from exc
     except (apsw.ReadOnlyError, apsw.CantOpenError, apsw.PermissionsError) as exc:
         raise StoreError(f"cannot write {path}: {exc}", "check its folder and permissions, or use --db") from exc
+    except apsw.IOError as exc:
+        raise StoreError(
+            f"{path} cannot be read or written: {exc}", "check its disk: it may be full or failing"
+        ) from exc
     except apsw.FullError as exc:
         raise StoreError(f"no space left for {path}", "free some space and run the same command again") from exc
     except apsw.CorruptError as exc:

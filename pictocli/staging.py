@@ -59,8 +59,11 @@ class Staging(SqliteStore):
             self.db.execute("INSERT INTO embedding SELECT content_id, v FROM staged")
             for emptied in ("staged", "text_embedding", "code"):
                 self.db.execute(f"DELETE FROM {emptied}")  # noqa: S608 - three names of ours
-            self.db.execute("DELETE FROM vector WHERE name = 'mean'")
             self.set_meta("model", self.meta("staged_model"))
+            spec = self.spec()
+            assert spec is not None
+            new = f" {spec.id} {spec.revision} "  # in the names of this model's prompts
+            self.db.execute("DELETE FROM vector WHERE instr(name, ?) = 0", (new,))
             self.set_meta("staged_model", None)
             rows: list[Any] = self.db.execute(
                 "SELECT e.v, c.measures, c.id FROM content c JOIN embedding e ON e.content_id = c.id"

@@ -42,6 +42,10 @@ class Page:
         self._unicode = console.encoding.startswith("utf")
         self._mark = "…" if self._unicode else "~"
 
+    def heading(self, reference: str) -> None:
+        """What the table below it answers."""
+        self._line(Text(printable(reference), "bold"))
+
     def similar(self, images: Sequence[SimilarImage]) -> None:
         """Score, bar and path; from 120 columns id and tags, from 200 size, date and dataset."""
         width = self._console.width

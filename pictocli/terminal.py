@@ -64,21 +64,26 @@ class Terminal:
 
     # -- results ----------------------------------------------------------------------------------------------------
 
-    def rows(self, rows: Sequence[Row], kind: type[Row], form: str, references: Sequence[str] = ()) -> None:
-        """Print records; `form` as `form()` gave it. Raises ValidationError for the paths of what has none."""
+    def rows(self, rows: Sequence[Row], kind: type[Row], form: str, references: Sequence[str] | None = None) -> None:
+        """Print records; `form` as `form()` gave it; `references` as in `render.write`, in a table one for all rows.
+
+        Raises ValidationError for the paths of what has none.
+        """
         if form in ("paths", "print0") and not issubclass(kind, Image):
             raise ValidationError("there are no paths to print here", "--format table, tsv, csv, json or jsonl")
         if form == "table":
-            self._table(rows, kind)
+            self._table(rows, kind, references)
             return
         from pictocli.render import write
 
         write(rows, form, cast(BinaryIO, sys.stdout.buffer), kind=kind, references=references)
 
-    def _table(self, rows: Sequence[Any], kind: type[Row]) -> None:
+    def _table(self, rows: Sequence[Any], kind: type[Row], references: Sequence[str] | None) -> None:
         from pictocli.tables import Page
 
         page = Page(self._console())
+        if references:
+            page.heading(references[0])
         if kind is SimilarImage:
             page.similar(rows)
         elif kind is TaggedImage:

@@ -12,6 +12,7 @@ import io
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import sqlite3
@@ -322,3 +323,46 @@ def _rewrite() -> None:
 
 if __name__ == "__main__":
     _rewrite()
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("arguments", ["info", "similar - --threshold 0", "similar --stdin", "show nope.jpg"])
+def test_closed_streams_are_empty_ones(closed: str, arguments: str, world: Path) -> None:
+    command = f'"$PICTO" {arguments} --db {shlex.quote(str(world / "picto.db"))}'
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"{command} {closed}"], stdin=subprocess.DEVNULL, capture_output=True, env=environment(),
+        check=False,
+    )  # fmt: skip
+    wanted = {"info": 0, "similar --stdin": 1, "show nope.jpg": 4}.get(arguments, 3)
+    assert (done.returncode, b"unexpected" in done.stderr, b"Traceback" in done.stderr) == (wanted, False, False)
+
+
+def test_a_working_folder_that_is_gone(world: Path, tmp_path: Path) -> None:
+    command = (
+        f'mkdir gone && cd gone && rmdir ../gone && "$PICTO" show a.jpg --db {shlex.quote(str(world / "picto.db"))}'
+    )
+    done = subprocess.run(["/bin/sh", "-c", command], cwd=tmp_path, capture_output=True, env=environment(), check=False)
+    assert (done.returncode, done.stderr.splitlines()[0]) == (3, b"error: the working folder is gone")
+
+
+def test_many_references_are_answered_as_they_come(world: Path) -> None:
+    with subprocess.Popen(
+        [PICTO, "similar", "--stdin", "--limit", "1", "--db", str(world / "picto.db")],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment(),
+    ) as process:  # fmt: skip
+        assert process.stdin
+        assert process.stdout
+        for reference in (b"id:1", b"id:3"):
+            process.stdin.write(reference + b"\n")
+            process.stdin.flush()
+            assert process.stdout.readline().startswith(reference + b"\t")
+        process.stdin.close()
+    assert process.returncode == 0
+
+
+def test_many_references_in_a_table_are_named(world: Path) -> None:
+    ran = run(
+        "similar", "--stdin", "--limit", "1", "--format", "table", "--db", world / "picto.db", stdin=b"id:1\nid:3\n"
+    )
+    lines = ran.out.decode().splitlines()
+    assert (lines[0], lines[2], len(lines)) == ("id:1", "id:3", 4)

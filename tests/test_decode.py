@@ -403,6 +403,14 @@ def test_bad_bytes_are_refused_with_a_reason(data: bytes, reason: str) -> None:
     assert found.reason == reason
 
 
+def test_a_tiff_cut_in_its_directory_is_refused_without_a_warning(tmp_path: Path) -> None:
+    Image.new("RGB", (9, 9)).save(tmp_path / "a.tif")
+    whole = (tmp_path / "a.tif").read_bytes()
+    for length in range(8, len(whole)):
+        (tmp_path / "a.tif").write_bytes(whole[:length])
+        inspect(str(tmp_path / "a.tif"))  # Pillow's warnings are errors in the tests
+
+
 def test_a_huge_pdf_page_is_refused(tmp_path: Path) -> None:
     make_pdf(tmp_path / "a.pdf", [1], size=(14_000, 14_000))
     found = decode(str(tmp_path / "a.pdf"), "pdf", 1, Recipe(64, "bicubic", 144, thumbnail=False))

@@ -625,6 +625,28 @@ def test_roots_inside_one_another_and_datasets_of_one_name_are_refused(
     assert counts(index(album / "trip", dataset="trip")) == {"unchanged": 3}
 
 
+def test_nothing_is_made_before_every_path_has_been_checked(
+    index: Index, album: Path, tmp_path: Path, rows: Rows
+) -> None:
+    index(album / "trip")
+    twins = [tmp_path / "one/same", tmp_path / "two/same"]
+    for twin in twins:
+        twin.mkdir(parents=True)
+        scene(1).save(twin / "a.png")
+    for paths, message in (
+        ([twins[0], album / "trip/deep"], "lies inside"),
+        ([twins[0], twins[0].parent], "holds"),
+        ([twins[0].parent, twins[0]], "lies inside"),
+        (twins, "a dataset named same exists"),
+    ):
+        for dry_run in (True, False):
+            with pytest.raises(ValidationError, match=message):
+                index(*paths, dry_run=dry_run)
+    assert rows("SELECT name FROM dataset") == [("trip",)]
+    assert counts(index(twins[0], twins[0] / "a.png")) == {"indexed": 1, "unchanged": 1}
+    assert rows("SELECT count(*) FROM root") == [(2,)]
+
+
 def test_single_files(index: Index, album: Path, rows: Rows) -> None:
     (album / "notes.txt").write_text("hello")
     scene(1).save(album / ".hidden.png")

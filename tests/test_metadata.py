@@ -22,9 +22,10 @@ def written(folder: Path, text: str | bytes, name: str = "m.csv") -> Metadata:
         ("path", "/data/photos/trip/a.jpg"),
         ("path", "trip/a.jpg"),
         ("path", "photos/trip/a.jpg"),
+        ("path", "./trip//a.jpg"),
         ("filename", "a.jpg"),
     ],
-    ids=["full path", "relative to the root", "relative to the metadata file", "file name"],
+    ids=["full path", "relative to the root", "relative to the metadata file", "not the shortest", "file name"],
 )
 def test_rows_are_joined(key: str, value: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     metadata = written(tmp_path, f"{key},who\n{value},Ann\n")
@@ -34,6 +35,12 @@ def test_rows_are_joined(key: str, value: str, monkeypatch: pytest.MonkeyPatch, 
     assert metadata.unmatched == 0
     for other in ("/data/photos/trip/b.jpg", "/data/photos/trip/A.jpg", "/data/photos/trip/aa.jpg"):
         assert metadata.of("/data/photos", other) is None
+
+
+@pytest.mark.parametrize("key", ["path", "filename"])
+@pytest.mark.parametrize(("listed", "lying"), [("e\u0301.jpg", "\xe9.jpg"), ("\xe9.jpg", "e\u0301.jpg")])
+def test_accents_match_in_either_normal_form(key: str, listed: str, lying: str, tmp_path: Path) -> None:
+    assert written(tmp_path, f"{key},n\n{listed},1\n").of("/r", f"/r/{lying}") == {"n": "1"}
 
 
 def test_a_path_names_one_file_and_a_file_name_all_of_that_name(tmp_path: Path) -> None:

@@ -115,6 +115,9 @@ def test_texts_and_codes_of_the_old_space_go(
     assert after["text_embedding"] == []
     assert [row[:2] for row in after["code"]] == [row[:2] for row in before["code"]]
     assert after["code"] != before["code"]
+    kept = {name.split()[0] for (name,) in rows("SELECT name FROM vector")}
+    assert kept == {"labels", "nulls", "mean"}
+    assert rows("SELECT count(*) FROM vector") == [(3,)]  # none of them the old model's
 
 
 @pytest.mark.parametrize(

@@ -157,6 +157,13 @@ def test_metadata_of_any_kind_is_written() -> None:
     row = next(csv.DictReader(io.StringIO(written([similar("/a", metadata=metadata)], "csv").decode(), newline="")))
     assert json.loads(row["metadata"]) == metadata
     assert row["objects"] == "car|truck"
+    half = similar("/a", metadata={"a": "half a pair \ud83d, \udc80"})
+    for form in ("jsonl", "csv"):
+        assert "half a pair \ufffd, \ufffd" in written([half], form).decode()
+
+
+def test_an_empty_answer_to_many_references_keeps_its_header() -> None:
+    assert written([], "csv", references=[]).startswith(b"reference,image_id,")
 
 
 def test_images_are_the_only_rows_with_paths() -> None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pictocli import sqlite
 from pictocli.errors import NotFoundError
 from pictocli.queries import Queries
-from pictocli.records import CATEGORIES, Scope
+from pictocli.records import CATEGORIES, ModelSpec, Scope
 from pictocli.schema import connect, transaction
 from pictocli.sqlite import FileRow, FinishedFile, PageRow, SqliteStore
 from pictocli.staging import Staging
@@ -198,7 +198,7 @@ def test_reembedding_swaps_everything_at_once(store: SqliteStore, db: apsw.Conne
     for n in range(3):
         put(store, place, f"{n}.png", n, tags={"objects": {"car": 0.5}})
     staging = Staging(db)
-    staging.set_meta("staged_model", "{}")
+    staging.begin_staging(ModelSpec("other", "1", 8, 32, "bicubic", 64, 1.0, 0.0))
     staging.stage([(i, unit(900 + i)) for (i,) in db.execute("SELECT id FROM content").fetchall()])
 
     def broken(rows: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -113,6 +114,24 @@ def test_closing_twice_and_going_on_after_it(workers: Workers) -> None:
     workers.close()
     workers.close()
     assert workers.result(workers.submit(double, 2)) == 4
+
+
+def test_workers_end_with_a_parent_that_is_killed() -> None:
+    code = (
+        "import os, signal, sys; from pictocli.workers import Workers; pool = Workers(1)\n"
+        "print(pool.result(pool.submit(os.getpid)), flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=False)
+    worker = int(done.stdout)
+    for _ in range(100):
+        try:
+            os.kill(worker, 0)
+        except ProcessLookupError:
+            break
+        time.sleep(0.1)
+    else:
+        os.kill(worker, signal.SIGKILL)
+        pytest.fail("the worker waits for ever")
 
 
 def test_one_worker_a_usable_core() -> None:
