@@ -21,6 +21,7 @@ __all__ = [
     "StoreError",
     "UnreadableError",
     "ValidationError",
+    "check_range",
 ]
 
 
@@ -60,3 +61,9 @@ class ModelError(PictoError):
 
 class UnreadableError(PictoError):
     """A file exists but holds no image that can be decoded."""
+
+
+def check_range(name: str, value: float, low: float, high: float) -> None:
+    """Raise ValidationError unless low ≤ value ≤ high; NaN is not."""
+    if not low <= value <= high:
+        raise ValidationError(f"{name.replace('_', ' ')} must lie between {low} and {high}, not {value}")

@@ -11,7 +11,7 @@ import apsw
 
 from pictocli.brain import choose, put_labels
 from pictocli.candidates import IndexOptions, Target
-from pictocli.errors import ModelError, ValidationError
+from pictocli.errors import ModelError, ValidationError, check_range
 from pictocli.indexing import Indexer
 from pictocli.looking import embed_reference
 from pictocli.metadata import Metadata
@@ -50,9 +50,9 @@ def index(
     dry_run: bool = False,
 ) -> IndexReport:
     """Index `paths` into the database at `path`; see `Library.index`."""
-    _check("batch_size", batch_size, 1, 4096)
-    _check("workers", default_workers() if workers is None else workers, 0, 256)
-    _check("pdf_dpi", 72 if pdf_dpi is None else pdf_dpi, 8, 1200)
+    check_range("batch_size", batch_size, 1, 4096)
+    check_range("workers", default_workers() if workers is None else workers, 0, 256)
+    check_range("pdf_dpi", 72 if pdf_dpi is None else pdf_dpi, 8, 1200)
     if not paths:
         raise ValidationError("no PATH given", "picto index FOLDER")
     missing = [each for each in paths if not os.path.exists(each)]
@@ -84,7 +84,7 @@ def reembed_library(
     path: str, name: str, device: str, batch_size: int, workers: int | None, progress: Progress
 ) -> IndexReport:
     """Move the library at `path` into the space of the model `name`; see `Library.reembed`."""
-    _check("batch_size", batch_size, 1, 4096)
+    check_range("batch_size", batch_size, 1, 4096)
     with translated(path):
         db = connect(path)
         store = Staging(db)
@@ -190,11 +190,6 @@ def _tidy(db: apsw.Connection) -> None:
     db.execute("PRAGMA optimize")
     db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     db.close()
-
-
-def _check(name: str, value: int, low: int, high: int) -> None:
-    if not low <= value <= high:
-        raise ValidationError(f"{name.replace('_', ' ')} must lie between {low} and {high}, not {value}")
 
 
 def embed(path: str, images: Iterable[ImageLike], name: str, device: str, progress: Progress) -> Iterator[Embedded]:

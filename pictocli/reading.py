@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, Self, TypeVar
 import apsw
 
 from pictocli.catalog import EXACT_BELOW
-from pictocli.errors import NotFoundError, StoreError, ValidationError
+from pictocli.errors import NotFoundError, StoreError, ValidationError, check_range
 from pictocli.labels import resolve_labels
 from pictocli.overview import Overview
 from pictocli.protocols import Progress
@@ -91,8 +91,12 @@ class Reader:
     ) -> Answer:
         """As `by_similarity`, with every choice of scope, and with what a person wants told beside the results."""
         started = time.perf_counter()
-        _check("threshold", threshold, 0, 1)
-        _check("limit", limit, 1, MAX_LIMIT)
+        check_range("threshold", threshold, 0, 1)
+        check_range("limit", limit, 1, MAX_LIMIT)
+        if everywhere and (dataset is not None or folder is not None):
+            raise ValidationError(
+                "everywhere leaves no room for a dataset or a folder", "name a scope, or --everywhere"
+            )
         queries = self._queries()
         reference = find(queries, image)
         scope = Scope() if everywhere else Scope(dataset, folder)
@@ -136,8 +140,8 @@ class Reader:
         embedding. Raises ValidationError, NotFoundError, ModelError.
         """
         started = time.perf_counter()
-        _check("limit", limit, 1, MAX_LIMIT)
-        _check("min_probability", min_probability, 0, 1)
+        check_range("limit", limit, 1, MAX_LIMIT)
+        check_range("min_probability", min_probability, 0, 1)
         from pictocli.words import probability, text_vector
 
         queries, spec = self._queries(), self._spec()
@@ -176,7 +180,7 @@ class Reader:
     ) -> Answer:
         """As `by_tag`; match "all" asks for every label of a category, sort "score" puts the surest first."""
         started = time.perf_counter()
-        _check("limit", limit, 1, MAX_LIMIT)
+        check_range("limit", limit, 1, MAX_LIMIT)
         asked = dict(zip(CATEGORIES, (objects or (), scenes or (), attributes or ()), strict=True))
         if not any(asked.values()):
             raise ValidationError("no tag given", "name at least one with --objects, --scenes or --attributes")
@@ -277,8 +281,3 @@ class Reader:
 def _inside(queries: Queries, image_id: int, folders: list[int] | None) -> bool:
     """Whether an image lies in one of these folders."""
     return folders is None or queries.folder_of(image_id) in folders
-
-
-def _check(name: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        raise ValidationError(f"{name.replace('_', ' ')} must lie between {low} and {high}, not {value}")

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+import types
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -67,7 +68,7 @@ class Workers:
             return Job(call, args, None, None)
         pool = self._running()
         try:
-            return Job(call, args, pool.submit(call, *args), pool)
+            return Job(call, args, _submitted(pool, call, *args), pool)
         except BrokenProcessPool:
             return Job(call, args, None, pool)  # result() starts it again in a new pool
 
@@ -86,7 +87,7 @@ class Workers:
             self._pool = None
         self._alone = self._alone or _started(1)
         try:
-            return self._alone.submit(job.call, *job.args).result()
+            return _submitted(self._alone, job.call, *job.args).result()
         except BrokenProcessPool as exc:
             _stop(self._alone)
             self._alone = None
@@ -109,6 +110,20 @@ def _started(count: int) -> ProcessPoolExecutor:
     if method == "forkserver":
         context.set_forkserver_preload(["pictocli.decode"])
     return ProcessPoolExecutor(count, mp_context=context, initializer=_start)
+
+
+def _submitted(pool: ProcessPoolExecutor, call: Callable[..., Any], *args: Any) -> Future[Any]:
+    """Queue a call, starting a process for it where one is still to be had.
+
+    A new process imports the main module of its parent again: a user's script that indexes, and has no guard, would
+    index in every worker, and a script on standard input cannot be found at all. Ours need no main module.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        return pool.submit(call, *args)
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _stop(pool: ProcessPoolExecutor | None) -> None:

@@ -134,5 +134,20 @@ def test_workers_end_with_a_parent_that_is_killed() -> None:
         pytest.fail("the worker waits for ever")
 
 
+@pytest.mark.parametrize("way", ["file", "stdin"])
+def test_a_script_without_a_main_guard(tmp_path: Path, photos: Path, model: str, way: str) -> None:
+    """Its workers do not run it again; nor do they look for a script that came on standard input."""
+    code = (
+        f"import pictocli\nprint('started', flush=True)\nwith pictocli.open({str(tmp_path / 'x.db')!r}) as library:\n"
+        f"    report = library.index([{str(photos)!r}], model={model!r}, workers=2, device='cpu')\n"
+        "print(report.indexed, report.skipped)\n"
+    )
+    script = tmp_path / "script.py"
+    script.write_text(code)
+    command = [sys.executable, str(script)] if way == "file" else [sys.executable, "-"]
+    done = subprocess.run(command, input=code, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("started\n18 []\n", "")
+
+
 def test_one_worker_a_usable_core() -> None:
     assert default_workers() >= 1
