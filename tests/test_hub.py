@@ -232,6 +232,8 @@ def test_folders_become_absolute(folders: dict[str, Path], tmp_path: Path, monke
 
 @pytest.mark.parametrize("name", ["siglip3", "./nowhere", "/no/such/folder", "a/b/c", "../x", "-a/b", ""])
 def test_no_such_model(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")  # what lies beside the checkout is nobody's business
     if name == "":
         name = "\n"  # "" is the working folder to pathlib
     with pytest.raises(ModelError) as caught:
