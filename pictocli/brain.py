@@ -1,4 +1,4 @@
-"""Joins a model to a library: which model it is, its vectors for the taxonomy's prompts, its vectors for words."""
+"""Joins a model to a library: which model it is, and what tags by it."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pictocli import hub
+import numpy as np
+
+from pictocli import hub, tagging
 from pictocli.catalog import Catalog, mismatch
 from pictocli.protocols import Embedder, Progress
 from pictocli.records import CATEGORIES, ModelSpec
+from pictocli.taught import read_taught
 from pictocli.taxonomy import Taxonomy, load
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
-
-    from pictocli.tagging import Tagger
 
 __all__ = ["Brain", "Model", "choose", "model_id", "put_labels"]
 
@@ -63,20 +63,15 @@ class Model:
         self.progress.doing("")
         return loaded
 
-    def tagger(self, catalog: Catalog) -> Tagger:
+    def tagger(self, catalog: Catalog) -> tagging.Tagger:
         """What tags by this model. The prompts' vectors are kept in the database: they cost minutes on a CPU."""
-        import numpy as np
-
-        from pictocli.tagging import Tagger, embed_prompts, uncalibrated
-        from pictocli.taught import read_taught
-
         taxonomy = load()
         key = f"{self.spec.id} {self.spec.revision} {taxonomy.hash}"
         kept = (catalog.vector(f"labels {key}"), catalog.vector(f"nulls {key}"))
         if kept[0] is None or kept[1] is None:
             embedder = self.embedder
             self.progress.doing(f"embedding the prompts of {len(taxonomy.labels)} labels, once")
-            labels, nulls = embed_prompts(taxonomy, embedder)
+            labels, nulls = tagging.embed_prompts(taxonomy, embedder)
             self.progress.doing("")
             catalog.put_vector(f"labels {key}", labels.astype("<f4").tobytes())
             catalog.put_vector(f"nulls {key}", nulls.astype("<f4").tobytes())
@@ -84,7 +79,7 @@ class Model:
             labels, nulls = (np.frombuffer(blob, "<f4").reshape(-1, self.spec.dim) for blob in kept if blob)
         accept = read_taught(self.files.folder, self.spec, taxonomy)
         catalog.set_meta("tag_rule", "taught labels" if accept else "label-free")
-        return Tagger(taxonomy, self.spec, labels, nulls, accept or uncalibrated)
+        return tagging.Tagger(taxonomy, self.spec, labels, nulls, accept or tagging.uncalibrated)
 
     def brain(self, catalog: Catalog) -> Brain:
         """Embeds and tags batches for `catalog`."""
@@ -98,7 +93,7 @@ class Brain:
         self._model, self._catalog = model, catalog
 
     @cached_property
-    def _tagger(self) -> Tagger:
+    def _tagger(self) -> tagging.Tagger:
         return self._model.tagger(self._catalog)
 
     def __call__(

@@ -12,7 +12,7 @@ from pictocli.errors import ModelMismatchError, ValidationError
 from pictocli.records import ModelSpec
 from pictocli.schema import from_db, to_db, transaction
 
-__all__ = ["EXACT_BELOW", "Catalog", "mismatch"]
+__all__ = ["EXACT_BELOW", "Catalog", "encoded", "mismatch"]
 
 EXACT_BELOW = 20_000  # images in scope; below, comparing with every one is as fast as 1-bit codes
 
@@ -24,6 +24,11 @@ def mismatch(held: ModelSpec, other: str) -> ModelMismatchError:
         f"the database holds embeddings of {held.id}, not of {what}",
         f"picto reembed --model {other} moves the whole library, --db names another database",
     )
+
+
+def encoded(spec: ModelSpec) -> str:
+    """A model as `meta` keeps it; `Catalog.spec` reads it back."""
+    return json.dumps({name: getattr(spec, name) for name in ModelSpec.__slots__})
 
 
 class Catalog:
@@ -51,7 +56,7 @@ class Catalog:
         """Make `spec` the database's model if it has none; ModelMismatchError when it has another."""
         held = self.spec()
         if held is None:
-            self.set_meta("model", json.dumps({name: getattr(spec, name) for name in ModelSpec.__slots__}))
+            self.set_meta("model", encoded(spec))
         elif (held.id, held.revision) != (spec.id, spec.revision):
             raise mismatch(held, spec.id)
 
@@ -71,7 +76,7 @@ class Catalog:
             self.set_meta("taxonomy", digest)
 
     def vector(self, name: str) -> bytes | None:
-        """A named float32 blob: "mean", "labels", "nulls"."""
+        """A named float32 blob: "mean", or a model's "labels …" and "nulls …"."""
         found: bytes | None = self.db.execute("SELECT v FROM vector WHERE name = ?", (name,)).get
         return found
 

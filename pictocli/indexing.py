@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
+
 from pictocli.candidates import Candidate, Candidates, IndexOptions, Target
 from pictocli.decode import Decoded, Inspected, Recipe, Refused, decode, inspect
 from pictocli.errors import ModelError
@@ -22,7 +24,6 @@ from pictocli.sqlite import FileRow, FinishedFile, PageRow, SqliteStore
 from pictocli.workers import CrashedError, Job, Workers
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 __all__ = ["Brain", "Indexer", "checked"]
@@ -60,8 +61,6 @@ class _Work:
 
 def checked(vectors: NDArray[np.float32], spec: ModelSpec) -> list[bytes]:
     """Embeddings [n, dim] as little-endian float32. Raises ModelError unless all are finite and of unit length."""
-    import numpy as np
-
     norms = np.linalg.norm(vectors, axis=1)
     if vectors.shape[1] != spec.dim or not np.isfinite(norms).all() or np.abs(norms - 1).max(initial=0) > 1e-3:
         raise ModelError(f"{spec.id} gave an embedding that is not {spec.dim} finite numbers of unit length")
@@ -211,8 +210,6 @@ class Indexer:
         self._finish(finished, rows)
 
     def _rows(self, batch: Sequence[tuple[_Work, int, Decoded]]) -> list[PageRow]:
-        import numpy as np
-
         new = [at for at, (work, page, _) in enumerate(batch) if self.options.force or page not in work.stale]
         vectors: dict[int, bytes] = {}
         tags: dict[int, Tags] = {}
@@ -220,10 +217,8 @@ class Indexer:
         if new:
             found = self.brain(np.stack([batch[at][2].pixels for at in new]), [batch[at][2].measures for at in new])
             share = found[2] / len(new)
-            vectors, tags = (
-                dict(zip(new, checked(found[0], self.spec), strict=True)),
-                dict(zip(new, found[1], strict=True)),
-            )
+            vectors = dict(zip(new, checked(found[0], self.spec), strict=True))
+            tags = dict(zip(new, found[1], strict=True))
         return [
             PageRow(
                 work.file, page, page_of.width, page_of.height, page_of.measures, page_of.ms + share,

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from pictocli.catalog import encoded
 from pictocli.records import CATEGORIES, ModelSpec
 from pictocli.schema import from_db, transaction
 from pictocli.sqlite import SqliteStore
@@ -21,7 +22,7 @@ class Staging(SqliteStore):
 
     def begin_staging(self, spec: ModelSpec) -> None:
         """Get ready to stage embeddings of `spec`; what was staged for another model is dropped."""
-        wanted = json.dumps({name: getattr(spec, name) for name in ModelSpec.__slots__})
+        wanted = encoded(spec)
         if self.meta("staged_model") != wanted:
             with transaction(self.db):
                 self.db.execute("DELETE FROM staged")

@@ -32,7 +32,7 @@ from pictocli.schema import connect
 from pictocli.sqlite import SqliteStore
 from pictocli.taxonomy import load
 
-__all__ = ["HOLIDAY", "ODD", "PICTO", "Ran", "environment", "make_world", "run", "screen"]
+__all__ = ["HOLIDAY", "ODD", "PICTO", "Ran", "drained", "environment", "make_world", "run", "screen"]
 
 PICTO = Path(sys.executable).with_name("picto")
 
@@ -99,14 +99,14 @@ def screen(
     )  # fmt: skip
     for _, slave in pairs:
         os.close(slave)
-    out, err = _drained([master for master, _ in pairs])
+    out, err = drained([master for master, _ in pairs])
     text = out.decode(errors="replace").replace("\r\n", "\n")
     said = err.decode(errors="replace").replace("\r\n", "\n")
     assert "Traceback" not in text + said, text + said
     return Ran(process.wait(), out, said), text
 
 
-def _drained(masters: Sequence[int]) -> list[bytes]:
+def drained(masters: Sequence[int]) -> list[bytes]:
     """All that is written to terminals, until their programs have gone."""
     texts = dict.fromkeys(masters, b"")
     open_ones = list(masters)

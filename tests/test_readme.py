@@ -18,6 +18,7 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
+from program import drained
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -55,17 +56,8 @@ def run(command: str, folder: Path) -> str:
     }  # fmt: skip
     process = subprocess.Popen(["bash", "-c", command], cwd=folder, stdin=theirs, stdout=theirs, stderr=theirs, env=env)
     os.close(theirs)
-    shown = b""
-    while True:
-        try:
-            part = os.read(ours, 65536)
-        except OSError:  # Linux says so when the other side is closed
-            break
-        if not part:
-            break
-        shown += part
+    (shown,) = drained([ours])
     process.wait()
-    os.close(ours)
     text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]|\x1b\]8;[^\x1b]*\x1b\\", "", shown.decode().replace("\r\n", "\n"))
     # a progress bar redraws its line: what stands after the last return is what stays
     return "".join(line.rpartition("\r")[2].rstrip() + "\n" for line in text.split("\n")).strip("\n") + "\n"
