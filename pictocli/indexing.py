@@ -1,7 +1,8 @@
 """Indexing: candidates → inspect → decode → embed → tag → write, batch by batch.
 
 Workers inspect and decode ahead of the model, by windows that bound what is in flight; results are taken in the order
-of the files, so ids are the same on every run. Only `_flush` writes images, one transaction a batch.
+of the files, so ids are the same on every run. Only `_flush` writes images, one transaction a batch. Ctrl-C is `held`
+while anything is stored or counted, so that the report tells what the database holds.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 from pictocli.candidates import Candidate, Candidates, IndexOptions, Target
 from pictocli.decode import Decoded, Inspected, Recipe, Refused, decode, inspect
 from pictocli.errors import ModelError
+from pictocli.interrupts import held
 from pictocli.protocols import Progress
 from pictocli.records import IndexReport, ModelSpec, Skipped
 from pictocli.sqlite import FileRow, FinishedFile, PageRow, SqliteStore
@@ -136,6 +138,7 @@ class Indexer:
         except CrashedError:
             return Refused("crashed its decoder", "crash")
 
+    @held()
     def _plan(self, candidate: Candidate, what: Inspected | Refused) -> list[tuple[_Work, int, Recipe]]:
         """The pages of a file that must be decoded. A file whose pages are all known is stored here and now."""
         if isinstance(what, Refused):
@@ -185,6 +188,7 @@ class Indexer:
 
     # -- behind the decoders ----------------------------------------------------------------------------------------
 
+    @held()
     def _take(self, work: _Work, page: int, result: Decoded | Refused) -> None:
         work.left -= 1
         if isinstance(result, Decoded):
@@ -200,6 +204,7 @@ class Indexer:
         if len(self._batch) >= self.options.batch_size or len(self._finished) >= self.options.batch_size:
             self._flush()
 
+    @held()
     def _flush(self) -> None:
         """Embed, tag and store what has been decoded."""
         batch, finished = self._batch, self._finished

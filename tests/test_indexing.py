@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -380,6 +381,24 @@ def test_an_interrupted_run_keeps_what_was_decoded_and_the_next_completes_it(
     assert calls.take()[1:] == (8 - after, 8 - after)  # nothing is decoded or embedded twice
     assert len(ids(rows)) == 8
     assert counts(index(album)) == {"unchanged": 6}
+
+
+def test_a_ctrl_c_between_the_commit_and_the_count_is_counted(
+    index: Index, album: Path, monkeypatch: pytest.MonkeyPatch, rows: Rows
+) -> None:
+    """The report once said 8 where the database had 12."""
+    real, sent = indexing.SqliteStore.write, []
+
+    def write(self: Any, *args: Any) -> None:
+        real(self, *args)
+        if not sent:
+            sent.append(os.kill(os.getpid(), signal.SIGINT))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(indexing.SqliteStore, "write", write)
+        report = index(album, batch_size=2)
+    assert report.interrupted
+    assert report.indexed == len(ids(rows)) == 2
 
 
 @pytest.mark.parametrize("batches", [1, 2])

@@ -1,0 +1,66 @@
+"""Ctrl-C waits for the end of what is being stored, once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+
+import pytest
+
+from pictocli.interrupts import held
+
+
+def ctrl_c() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_one_waits_for_the_end_of_the_block() -> None:
+    done = []
+    with pytest.raises(KeyboardInterrupt), held():
+        ctrl_c()
+        with held():
+            done.append("inner")
+        done.append("outer")
+    assert done == ["inner", "outer"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_second_one_stops_at_once() -> None:
+    done = []
+    with pytest.raises(KeyboardInterrupt), held():
+        ctrl_c()
+        ctrl_c()
+        done.append("too late")
+    assert done == []
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_error_in_the_block_goes_first() -> None:
+    with pytest.raises(ValueError, match="full"), held():
+        ctrl_c()
+        raise ValueError("full")
+
+
+def test_a_programs_own_handler_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    before = signal.signal(signal.SIGINT, lambda *_: seen.append(1))
+    try:
+        with held():
+            ctrl_c()
+            assert seen == [1]
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_off_the_main_thread_it_does_nothing() -> None:
+    done = []
+
+    def work() -> None:
+        with held():
+            done.append(1)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert done == [1]
