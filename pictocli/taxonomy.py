@@ -1,11 +1,13 @@
 """The closed list of tags: labels, prompts, exclusive groups and pixel rules, read from `taxonomy.toml`.
 
-No numpy: `picto tags` resolves labels from here. A taxonomy of one's own has the same form; its header explains it.
+No numpy: `picto tags` resolves labels from here. A taxonomy of one's own has the same form, which the bundled one's
+header explains; [groups] and one or two of [objects], [scenes] and [attributes] may be left out, and are empty then.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,11 +18,15 @@ from typing import Any
 from pictocli.errors import NotFoundError, ValidationError
 from pictocli.records import CATEGORIES, Label
 from pictocli.rules import compile_rule
+from pictocli.toml_lines import FaultError, Place, read_table, read_text, read_texts
 
-__all__ = ["Group", "Taxonomy", "load", "prompts"]
+__all__ = ["Group", "Taxonomy", "load", "parse", "prompts"]
 
 _SCHEMA = 1
 _ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_MOST_BYTES = 10_000_000  # the bundled file has 90,000; a picture or a log named by mistake is refused unread
+_MOST_LABELS = 4_000  # their votes alone are a square of 128 MB
+_NAMED = "objects, scenes and attributes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +43,9 @@ class Taxonomy:
     """A checked taxonomy.
 
     version: the file's own word. hash: sha256 of its bytes, hex. labels: objects, then scenes, then attributes, each
-    in file order. templates: category → prompts with one "{}". implies: label id → ids of its category that an
-    accepted label speaks for. rules: attribute id → rule text, for labels that are measured and never guessed.
+    in file order. templates: category → prompts with one "{}", none for a category that is left out. implies: label
+    id → ids of its category that an accepted label speaks for. rules: attribute id → rule text, for labels that are
+    measured and never guessed.
     """
 
     version: str
@@ -54,24 +61,54 @@ class Taxonomy:
         """The labels of one category, in file order."""
         return tuple(label for label in self.labels if label.category == category)
 
+    @property
+    def prompts_hash(self) -> str:
+        """A sha256, hex, of exactly what decides the embeddings of prompts, and so a calibration.
+
+        These are the null prompts, the templates of each category, and category, id and phrase of every label, in
+        order, with which of them the model judges. It stays when a comment, an alias, a group, a vote or the text of a
+        rule changes.
+        """
+        judged = [(each.category, each.id, each.phrase, each.id not in self.rules) for each in self.labels]
+        asked = {"labels": judged, "null_prompts": self.null_prompts, "templates": dict(self.templates)}
+        return hashlib.sha256(json.dumps(asked, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
 
 def load(path: Path | None = None) -> Taxonomy:
     """Read and check a taxonomy, the bundled one unless path says otherwise. About 20 ms.
 
-    Raises NotFoundError without the file, ValidationError naming the first thing that is wrong in it.
+    Raises NotFoundError without the file, ValidationError as `parse` does.
     """
     path = path or Path(__file__).with_name("taxonomy.toml")
     try:
-        content = path.read_bytes()
-        document = tomllib.loads(content.decode("utf-8"))
+        with path.open("rb") as file:
+            content = file.read(_MOST_BYTES + 1)
     except OSError as exc:
         raise NotFoundError(f"the taxonomy {path} cannot be read: {exc.strerror}") from exc
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
-        raise ValidationError(f"the taxonomy {path.name} is not valid TOML: {exc}") from exc
+    return parse(content, path.name)
+
+
+def parse(content: bytes, name: str) -> Taxonomy:
+    """Check the bytes of a taxonomy. name: what messages call it.
+
+    Raises ValidationError naming the first thing that is wrong, and its line where it has one.
+    """
+    if len(content) > _MOST_BYTES:
+        raise ValidationError(f"the taxonomy {name} is larger than {_MOST_BYTES // 1_000_000} MB")
+    try:
+        text = content.decode("utf-8-sig")  # Windows' editors begin a file with a byte order mark
+        document = tomllib.loads(text)
+    except UnicodeDecodeError as exc:
+        line = exc.object.count(b"\n", 0, exc.start) + 1
+        raise ValidationError(f"the taxonomy {name} is not UTF-8 text (at line {line})") from exc
+    except RecursionError as exc:
+        raise ValidationError(f"the taxonomy {name} is not valid TOML: its brackets are nested too deeply") from exc
+    except ValueError as exc:  # also a number of more than 4300 digits
+        raise ValidationError(f"the taxonomy {name} is not valid TOML: {exc}") from exc
     try:
         return _taxonomy(document, hashlib.sha256(content).hexdigest())
-    except ValidationError as exc:
-        raise ValidationError(f"the taxonomy {path.name} is wrong: {exc}") from exc
+    except FaultError as exc:
+        raise ValidationError(f"the taxonomy {name} is wrong{exc.at(text)}") from exc
 
 
 def prompts(taxonomy: Taxonomy, label: Label) -> list[str]:
@@ -79,140 +116,164 @@ def prompts(taxonomy: Taxonomy, label: Label) -> list[str]:
     return [template.replace("{}", label.phrase) for template in taxonomy.templates[label.category]]
 
 
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A label as it is written. place: where."""
+
+    category: str
+    place: Place
+    fields: Mapping[str, Any]
+
+    @property
+    def id(self) -> str:
+        return str(self.fields["id"])
+
+
 def _taxonomy(document: Mapping[str, Any], digest: str) -> Taxonomy:
-    if document.get("schema") != _SCHEMA:
-        raise ValidationError(f"its schema is {document.get('schema')!r}, and this picto reads {_SCHEMA}")
-    tables = {category: _table(document, category) for category in CATEGORIES}
-    rows = [(category, row) for category in CATEGORIES for row in _rows(tables[category], category)]
-    labels = tuple(_label(category, row) for category, row in rows)
-    category_of = _categories(labels)
-    _check_aliases(labels)
+    if document.get("schema", _SCHEMA) != _SCHEMA:
+        raise FaultError(f"its schema is {document['schema']!r}, and this picto reads {_SCHEMA}", ("schema",))
+    tables = _tables(document)
+    if "schema" not in document:
+        raise FaultError(f"it has no schema, and this picto reads {_SCHEMA}")
+    rows = [row for category, table in tables.items() for row in _rows(table, category)]
+    if len(rows) > _MOST_LABELS:
+        raise FaultError(f"it has more than {_MOST_LABELS:,} labels", rows[_MOST_LABELS].place)
+    labels = tuple(_label(row) for row in rows)
+    by_id = _by_id(rows)
+    _check_aliases(rows, labels)
     rules = dict(_rules(rows))
+    templates = dict.fromkeys(CATEGORIES, ()) | {name: _templates(table, name) for name, table in tables.items()}
     return Taxonomy(
-        version=_text(document, "version", "the file"),
+        version=read_text(document, "version", "the file"),
         hash=digest,
-        null_prompts=_texts(document, "null_prompts", "the file"),
+        null_prompts=read_texts(document, "null_prompts", "the file"),
         labels=labels,
-        templates={category: _templates(tables[category], category) for category in CATEGORIES},
-        groups=tuple(_groups(_table(document, "groups"), rows, category_of, rules)),
-        implies=dict(_implies(rows, category_of)),
+        templates=templates,
+        groups=tuple(_groups(read_table(document, "groups") if "groups" in document else {}, by_id, rules)),
+        implies=dict(_implies(by_id)),
         rules=rules,
     )
 
 
-def _label(category: str, row: Mapping[str, Any]) -> Label:
-    name = _text(row, "id", f"a label of {category}")
+def _tables(document: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Category → table, of the categories that are there."""
+    for name, table in document.items():
+        if name not in (*CATEGORIES, "groups") and isinstance(table, dict) and "labels" in table:
+            raise FaultError(f"the table {name!r} has labels, and is none of {_NAMED}", (name,))
+    tables = {category: read_table(document, category) for category in CATEGORIES if category in document}
+    if not tables:
+        raise FaultError(f"it has no table of labels: none of {_NAMED}")
+    return tables
+
+
+def _rows(table: Mapping[str, Any], category: str) -> Iterator[_Row]:
+    rows = table.get("labels")
+    if not isinstance(rows, list) or not rows:
+        raise FaultError(f"{category} has no list of labels", (category, "labels"))
+    for number, fields in enumerate(rows):
+        row = _Row(category, (category, "labels", number), fields)
+        if not isinstance(fields, dict):
+            raise FaultError(f"a label of {category} is no table", row.place)
+        yield row
+
+
+def _label(row: _Row) -> Label:
+    name = read_text(row.fields, "id", f"a label of {row.category}", row.place)
     if not _ID.fullmatch(name):
-        raise ValidationError(f"the id {name!r} is not lower-case words joined by hyphens")
-    aliases = _texts(row, "aliases", f"the label {name!r}") if row.get("aliases") else ()
-    return Label(category, name, _text(row, "phrase", f"the label {name!r}"), aliases)
+        raise FaultError(f"the id {name!r} is not lower-case words joined by hyphens", (*row.place, "id"))
+    owner = f"the label {name!r}"
+    aliases = read_texts(row.fields, "aliases", owner, row.place) if row.fields.get("aliases") else ()
+    return Label(row.category, name, read_text(row.fields, "phrase", owner, row.place), aliases)
 
 
-def _categories(labels: Iterable[Label]) -> dict[str, str]:
-    """Label id → category. Ids are unique over the whole file: `picto tags` asks without a category."""
-    category_of: dict[str, str] = {}
-    for label in labels:
-        if label.id in category_of:
-            raise ValidationError(f"the id {label.id!r} stands twice, in {category_of[label.id]} and {label.category}")
-        category_of[label.id] = label.category
-    return category_of
+def _by_id(rows: Iterable[_Row]) -> dict[str, _Row]:
+    """Label id → row. Ids are unique over the whole file: `picto tags` asks without a category."""
+    found: dict[str, _Row] = {}
+    for row in rows:
+        first = found.setdefault(row.id, row)
+        if first is not row:
+            message = f"the id {row.id!r} stands twice, in {first.category} and {row.category}"
+            raise FaultError(message, (*row.place, "id"), (*first.place, "id"), either=True)
+    return found
 
 
-def _check_aliases(labels: Iterable[Label]) -> None:
-    owners = {(label.category, label.id): label.id for label in labels}
-    for label in labels:
-        for alias in label.aliases:
-            owner = owners.setdefault((label.category, alias), label.id)
-            if owner != label.id or alias == label.id:
-                raise ValidationError(
-                    f"the alias {alias!r} of {label.id!r} already names {owner!r} in {label.category}"
-                )
+def _check_aliases(rows: Sequence[_Row], labels: Iterable[Label]) -> None:
+    owners = {(row.category, row.id): (row.id, (*row.place, "id")) for row in rows}
+    for row, label in zip(rows, labels, strict=True):
+        for number, alias in enumerate(label.aliases):
+            place = (*row.place, "aliases", number)
+            owner, other = owners.setdefault((row.category, alias), (row.id, place))
+            if owner != row.id or alias == row.id:
+                message = f"the alias {alias!r} of {row.id!r} already names {owner!r} in {row.category}"
+                raise FaultError(message, place, other)
 
 
-def _rules(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> Iterator[tuple[str, str]]:
-    for category, row in rows:
-        measured, rule = row.get("measured", "model"), row.get("rule")
-        if measured not in ("model", "pixels") or (measured == "pixels" and category != "attributes"):
-            raise ValidationError(f"the label {row['id']!r} of {category} cannot be measured by {measured!r}")
+def _rules(rows: Iterable[_Row]) -> Iterator[tuple[str, str]]:
+    for row in rows:
+        measured, rule = row.fields.get("measured", "model"), row.fields.get("rule")
+        if measured not in ("model", "pixels") or (measured == "pixels" and row.category != "attributes"):
+            message = f"the label {row.id!r} of {row.category} cannot be measured by {measured!r}"
+            raise FaultError(message, (*row.place, "measured"))
         if (measured == "pixels") != isinstance(rule, str):
-            raise ValidationError(f"the label {row['id']!r} needs a rule if, and only if, it is measured in pixels")
+            message = f"the label {row.id!r} needs a rule if, and only if, it is measured in pixels"
+            raise FaultError(message, (*row.place, "measured" if rule is None else "rule"))
         if isinstance(rule, str):
             try:
                 compile_rule(rule)
             except ValidationError as exc:
-                raise ValidationError(f"of the label {row['id']!r}, {exc}") from exc
-            yield row["id"], rule
+                raise FaultError(f"of the label {row.id!r}, {exc}", (*row.place, "rule")) from exc
+            yield row.id, rule
 
 
-def _groups(
-    table: Mapping[str, Any],
-    rows: Sequence[tuple[str, Mapping[str, Any]]],
-    category_of: Mapping[str, str],
-    rules: Mapping[str, str],
-) -> Iterator[Group]:
-    seen: dict[str, str] = {}
+def _groups(table: Mapping[str, Any], rows: Mapping[str, _Row], rules: Mapping[str, str]) -> Iterator[Group]:
+    seen: dict[str, tuple[str, Place]] = {}
     for name in table:
-        row = _table(table, name)
-        group = Group(name, _text(row, "category", f"the group {name!r}"), _texts(row, "labels", f"the group {name!r}"))
-        if row.get("mode") != "at-most-one":
-            raise ValidationError(f"the group {name!r} has the mode {row.get('mode')!r}, not 'at-most-one'")
-        for label in group.labels:
-            if category_of.get(label) != group.category:
-                raise ValidationError(f"the group {name!r} names {label!r}, which is no label of {group.category}")
+        place = ("groups", name)
+        group = _group(read_table(table, name, ("groups",)), name, place)
+        for number, label in enumerate(group.labels):
+            here = (*place, "labels", number)
+            if label not in rows or rows[label].category != group.category:
+                raise FaultError(f"the group {name!r} names {label!r}, which is no label of {group.category}", here)
             if label in seen:
-                raise ValidationError(f"the label {label!r} is in two groups, {seen[label]!r} and {name!r}")
-            seen[label] = name
+                other, there = seen[label]
+                message = f"the label {label!r} is in two groups, {other!r} and {name!r}"
+                raise FaultError(message, here, there, either=True)
+            seen[label] = (name, here)
         if len({label in rules for label in group.labels}) > 1:
-            raise ValidationError(f"the group {name!r} mixes measured labels with guessed ones")
+            raise FaultError(f"the group {name!r} mixes measured labels with guessed ones", (*place, "labels"))
         yield group
-    for _, row in rows:
-        if "group" in row and seen.get(row["id"]) != row["group"]:
-            raise ValidationError(f"the label {row['id']!r} claims the group {row['group']!r}, which does not list it")
+    for row in rows.values():
+        claimed = row.fields.get("group")
+        if claimed is not None and (row.id not in seen or seen[row.id][0] != claimed):
+            message = f"the label {row.id!r} claims the group {claimed!r}, which does not list it"
+            raise FaultError(message, (*row.place, "group"))
 
 
-def _implies(
-    rows: Iterable[tuple[str, Mapping[str, Any]]], category_of: Mapping[str, str]
-) -> Iterator[tuple[str, tuple[str, ...]]]:
-    for category, row in rows:
-        if "implies" in row:
-            implied = _texts(row, "implies", f"the label {row['id']!r}")
-            for label in implied:
-                if category_of.get(label) != category:
-                    raise ValidationError(f"the label {row['id']!r} implies {label!r}, which is no label of {category}")
-            yield row["id"], implied
+def _group(fields: Mapping[str, Any], name: str, place: Place) -> Group:
+    owner = f"the group {name!r}"
+    group = Group(name, read_text(fields, "category", owner, place), read_texts(fields, "labels", owner, place))
+    if group.category not in CATEGORIES:
+        raise FaultError(f"{owner} is of {group.category!r}, which is none of {_NAMED}", (*place, "category"))
+    if fields.get("mode") != "at-most-one":
+        raise FaultError(f"{owner} has the mode {fields.get('mode')!r}, not 'at-most-one'", (*place, "mode"))
+    return group
+
+
+def _implies(rows: Mapping[str, _Row]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    for name, row in rows.items():
+        if "implies" in row.fields:
+            implied = read_texts(row.fields, "implies", f"the label {name!r}", row.place)
+            for number, label in enumerate(implied):
+                if label not in rows or rows[label].category != row.category:
+                    message = f"the label {name!r} implies {label!r}, which is no label of {row.category}"
+                    raise FaultError(message, (*row.place, "implies", number))
+            yield name, implied
 
 
 def _templates(table: Mapping[str, Any], category: str) -> tuple[str, ...]:
-    templates = _texts(table, "templates", category)
-    for template in templates:
+    templates = read_texts(table, "templates", category, (category,))
+    for number, template in enumerate(templates):
         if template.count("{}") != 1:
-            raise ValidationError(f"the template {template!r} of {category} must hold '{{}}' once")
+            message = f"the template {template!r} of {category} must hold '{{}}' once"
+            raise FaultError(message, (category, "templates", number))
     return templates
-
-
-def _table(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    table = document.get(name)
-    if not isinstance(table, dict):
-        raise ValidationError(f"it has no table {name!r}")
-    return table
-
-
-def _rows(table: Mapping[str, Any], category: str) -> list[dict[str, Any]]:
-    rows = table.get("labels")
-    if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
-        raise ValidationError(f"{category} has no list of labels")
-    return rows
-
-
-def _text(row: Mapping[str, Any], key: str, owner: str) -> str:
-    value = row.get(key)
-    if not isinstance(value, str) or not value.strip():
-        raise ValidationError(f"{owner} has no {key}")
-    return value
-
-
-def _texts(row: Mapping[str, Any], key: str, owner: str) -> tuple[str, ...]:
-    values = row.get(key)
-    if not isinstance(values, list) or not values or not all(isinstance(value, str) and value for value in values):
-        raise ValidationError(f"{owner} has no list of texts {key!r}")
-    return tuple(values)
