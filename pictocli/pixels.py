@@ -1,8 +1,8 @@
 """What can be measured in the pixels themselves: light, sharpness, noise, colour, layout. Pure numpy and PIL.
 
-`taxonomy.toml` [metrics] defines every number; rules over them decide the pixel tags. Detail (blur, noise, edges,
-symmetry) is measured at 512 px on the longest side, colour on a box-reduced copy of at most 128 px: 16 times fewer
-pixels, and shares of the picture stay the same within a percent.
+`taxonomy.toml` [metrics] defines every number; rules over them decide the pixel tags. Detail (blur, edges) is measured
+at 512 px on the longest side, noise in patches at 2048, colour on a box-reduced copy of at most 128: 16 times fewer
+pixels than 512, and shares of the picture stay the same within a percent.
 """
 
 from __future__ import annotations
@@ -19,11 +19,14 @@ from pictocli.rules import COLOURS
 __all__ = ["jpeg_quality", "measure"]
 
 _SIDE = 512  # px: blur cannot be judged at the model's 224
+_NOISE_SIDE = 2048  # about a full screen: averaging 12 megapixels down to 512 px leaves an eighth of their noise
+_MIRROR_SIDE = 64  # no façade mirrors to the pixel
 _COLOUR_SIDE = 128
 _TILES = 6
 _LUMA = (0.2126, 0.7152, 0.0722, 0.0)  # Rec. 709, on gamma-encoded values
 _SOBEL_STEP = 0.12
 _BAND_TOLERANCE = 8  # of 255: what JPEG ringing leaves in a solid bar
+_PLAIN_TOLERANCE = 12  # of 255: lit cloth is not as even as a bar
 _HUE_EDGES = (15.0, 45.0, 70.0, 165.0, 200.0, 255.0, 300.0, 345.0)  # ends of COLOURS; red wraps round 0
 _IJG_SUM = 3688  # sum of the example luminance table of ITU T.81 K.1, which is libjpeg's quality 50
 
@@ -44,16 +47,21 @@ def measure(
     image: upright, decoded, any size; not RGB is converted; never enlarged. stored_size: upright (width, height) of
     the file in px. jpeg_quantization: PIL's `image.quantization` of a JPEG, None for everything else.
     """
-    rgb = _reduced(image if image.mode == "RGB" else image.convert("RGB"))
+    image = image if image.mode == "RGB" else image.convert("RGB")
+    rgb = _reduced(image)
     luma = rgb.convert("L", _LUMA)
     y = np.asarray(luma)
+    step = math.ceil(max(rgb.size) / _COLOUR_SIDE)
     width, height = stored_size
     found = {
         **_light(luma.histogram()),
         **_detail(y),
+        "noise_sigma": _noise(image),
         "blockiness": _blockiness(jpeg_quantization),
-        **_colour(np.asarray(rgb.reduce(math.ceil(max(rgb.size) / _COLOUR_SIDE))).reshape(-1, 3)),
-        **_layout(y),
+        **_colour(np.asarray(rgb.reduce(step)).reshape(-1, 3)),
+        **_corners(y),
+        "flip_corr": _flip_correlation(luma),
+        "frame_plain": _frame_plain(np.asarray(rgb)[::step, ::step]),  # not reduced: that would even out a lawn
         "solid_border_px": float(_solid_border(np.asarray(rgb))),
         "aspect": width / height,
         "megapixels": width * height / 1e6,
@@ -105,32 +113,47 @@ def _light(histogram: list[int]) -> dict[str, float]:
 
 
 def _detail(y: NDArray[np.uint8]) -> dict[str, float]:
-    """Blur, noise and edges of y, uint8 [h, w], over inner pixels; all 0 where a side is under 3 px.
+    """Blur and edges of y, uint8 [h, w], over inner pixels; all 0 where a side is under 3 px.
 
-    Laplacian variance: Pech-Pacheco 2000. Noise: Immerkaer 1996, σ = √(π/2)/6 · mean |N∗I|, averaged over the half of
-    the tiles with the least Laplacian variance, where texture hardly adds to it. Sobel: kernels divided by 4, so that
-    a step from black to white has magnitude 1.
+    Laplacian variance: Pech-Pacheco 2000. Sobel: kernels divided by 4, so that black to white has magnitude 1.
     """
     if min(y.shape) < 3:
-        return {"tile_vol_p90": 0.0, "noise_sigma": 0.0, "edge_density": 0.0}
+        return {"tile_vol_p97": 0.0, "edge_density": 0.0}
     values = y.astype(np.int16)
-    down = values[:-2] - 2 * values[1:-1] + values[2:]  # second differences; [1 −2 1] crossed with itself is N
-    across = values[1:-1, :-2] - 2 * values[1:-1, 1:-1] + values[1:-1, 2:]
-    laplacian = (down[:, 1:-1] + across).astype(np.float32)
+    around = values[:-2, 1:-1] + values[2:, 1:-1] + values[1:-1, :-2] + values[1:-1, 2:]
+    laplacian = (around - 4 * values[1:-1, 1:-1]).astype(np.float32)
     variance = np.maximum(_tile_means(laplacian**2) - _tile_means(laplacian) ** 2, 0.0)
-    response = np.abs(down[:, :-2] - 2 * down[:, 1:-1] + down[:, 2:])
-    noise = math.sqrt(math.pi / 2) / 6 * _tile_means(response.astype(np.float32))
-    flattest = np.argsort(variance, kind="stable")[: (variance.size + 1) // 2]
     columns = values[:-2] + 2 * values[1:-1] + values[2:]
     rows = values[:, :-2] + 2 * values[:, 1:-1] + values[:, 2:]
     horizontal = (columns[:, 2:] - columns[:, :-2]).astype(np.float32)
     vertical = (rows[2:] - rows[:-2]).astype(np.float32)
     steep = horizontal**2 + vertical**2 > (4 * 255 * _SOBEL_STEP) ** 2
     return {
-        "tile_vol_p90": float(np.percentile(variance, 90)),
-        "noise_sigma": float(noise[flattest].mean()),
+        "tile_vol_p97": float(np.percentile(variance, 97)),
         "edge_density": np.count_nonzero(steep) / steep.size,
     }
+
+
+def _noise(image: Image.Image) -> float:
+    """σ of the noise on 255·y at up to 2048 px; 0 where a patch is under 3 px.
+
+    Immerkaer 1996, σ = √(π/2)/6 · mean |N∗I|, of the quietest quarter of 6x6 patches, where texture hardly adds to it.
+    A patch is the middle of a tile, at most 85 px wide: no more pixels than at 512 px, whatever the picture's size.
+    """
+    scale = max(1.0, max(image.size) / _NOISE_SIDE)
+    width, height = (min(_SIDE, int(side / scale)) // _TILES for side in image.size)
+    if min(width, height) < 3:
+        return 0.0
+    found = []
+    for row, column in np.ndindex(_TILES, _TILES):
+        # From a whole pixel on: at scale 1 this copies, and interpolation would take part of the noise away.
+        left = int((column + 0.5) * image.width / _TILES - width * scale / 2)
+        top = int((row + 0.5) * image.height / _TILES - height * scale / 2)
+        box = (left, top, min(left + width * scale, image.width), min(top + height * scale, image.height))
+        y = np.asarray(image.resize((width, height), Image.Resampling.BOX, box).convert("L", _LUMA), np.int16)
+        down = y[:-2] - 2 * y[1:-1] + y[2:]  # [1 −2 1] crossed with itself is N
+        found.append(float(np.abs(down[:, :-2] - 2 * down[:, 1:-1] + down[:, 2:]).mean()))
+    return math.sqrt(math.pi / 2) / 6 * float(np.mean(sorted(found)[: _TILES**2 // 4]))
 
 
 def _tile_means(values: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -142,28 +165,37 @@ def _tile_means(values: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.asarray(sums / areas, np.float64).ravel()
 
 
-def _layout(y: NDArray[np.uint8]) -> dict[str, float]:
-    """Symmetry, vignetting, plainness of the frame. flip_corr is 0 where y is constant: no structure, no symmetry."""
+def _corners(y: NDArray[np.uint8]) -> dict[str, float]:
+    """How the light falls off towards the corners; 1 where it could not be seen to, under one level of 255."""
     height, width = y.shape
-    levels = y.astype(np.float32) / np.float32(255)
-    centred = levels - levels.mean()
-    spread = float(np.vdot(centred, centred))
     bottom, right = max(1, round(0.12 * height)), max(1, round(0.12 * width))
-    rim = np.ones(y.shape, np.bool_)
-    rim[bottom : height - bottom, right : width - right] = False
-    corners = [levels[rows, columns].mean() for rows in _ends(bottom) for columns in _ends(right)]
     top, left = min(height - 1, round(0.35 * height)), min(width - 1, round(0.35 * width))
-    centre = float(levels[top : max(top + 1, height - top), left : max(left + 1, width - left)].mean())
+    rows = (slice(None, bottom), slice(top, max(top + 1, height - top)), slice(-bottom, None))
+    columns = (slice(None, right), slice(left, max(left + 1, width - left)), slice(-right, None))
+    mean = np.array([[y[row, column].mean() for column in columns] for row in rows])
+    beside = (mean[::2, 1:2] + mean[1:2, ::2]) / 2  # the middles of the two edges that meet in each corner
     return {
-        "flip_corr": float(np.vdot(centred, centred[:, ::-1])) / spread if spread > 1e-6 * y.size else 0.0,
-        # Under one level of 255 there is no light to fall off: 1, not a division by nothing.
-        "corner_center_ratio": float(np.mean(corners)) / centre if centre > 1 / 255 else 1.0,
-        "border_std": float(levels[rim].std()),
+        "corner_center_ratio": float(mean[::2, ::2].mean() / mean[1, 1]) if mean[1, 1] > 1 else 1.0,
+        "corner_falloff": float((mean[::2, ::2] / beside).max()) if beside.min() > 1 else 1.0,
     }
 
 
-def _ends(length: int) -> tuple[slice, slice]:
-    return slice(None, length), slice(-length, None)
+def _flip_correlation(luma: Image.Image) -> float:
+    """Pearson correlation of y at 64 px, less the mean of each row, with its mirror; 0 where nothing is left."""
+    y = np.asarray(luma.reduce(math.ceil(max(luma.size) / _MIRROR_SIDE)), np.float64) / 255
+    y -= y.mean(axis=1, keepdims=True)
+    spread = float(np.vdot(y, y))
+    return float(np.vdot(y, y[:, ::-1])) / spread if spread > 1e-6 * y.size else 0.0
+
+
+def _frame_plain(rgb: NDArray[np.uint8]) -> float:
+    """Share of the outer 12% frame of uint8 [h, w, 3] that has its median colour: one wing may touch the edge."""
+    height, width = rgb.shape[:2]
+    bottom, right = max(1, round(0.12 * height)), max(1, round(0.12 * width))
+    rim = np.ones((height, width), np.bool_)
+    rim[bottom : height - bottom, right : width - right] = False
+    frame = rgb[rim]
+    return float((np.abs(frame - np.median(frame, axis=0)).max(axis=1) <= _PLAIN_TOLERANCE).mean())
 
 
 def _solid_border(rgb: NDArray[np.uint8]) -> int:

@@ -24,10 +24,10 @@ COLOURS = ("red", "orange", "yellow", "green", "teal", "blue", "purple", "pink")
 # Every number that pixels.measure returns; taxonomy.toml [metrics] defines each.
 METRICS = (
     *("luma_mean", "luma_p10", "luma_p50", "luma_p95", "luma_p99", "luma_p99_p1", "luma_rms", "clip_high", "clip_low"),
-    *("tile_vol_p90", "noise_sigma", "blockiness", "colorfulness", "chroma_mean", "chroma_p99", "hue_mean", "hue_std"),
+    *("tile_vol_p97", "noise_sigma", "blockiness", "colorfulness", "chroma_mean", "chroma_p99", "hue_mean", "hue_std"),
     *("lab_b_mean", *(f"hue_share_{colour}" for colour in COLOURS)),
     *("share_brown", "share_black", "share_white", "share_gray", "edge_density", "flip_corr", "corner_center_ratio"),
-    *("border_std", "solid_border_px", "aspect", "max_side", "megapixels"),
+    *("corner_falloff", "frame_plain", "solid_border_px", "aspect", "max_side", "megapixels"),
 )
 
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {
