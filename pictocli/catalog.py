@@ -9,7 +9,7 @@ from typing import Any
 import apsw
 
 from pictocli.errors import ModelMismatchError, ValidationError
-from pictocli.records import ModelSpec
+from pictocli.records import ModelSpec, Pairs
 from pictocli.schema import from_db, to_db, transaction
 
 __all__ = ["EXACT_BELOW", "Catalog", "encoded", "mismatch"]
@@ -60,10 +60,31 @@ class Catalog:
         elif (held.id, held.revision) != (spec.id, spec.revision):
             raise mismatch(held, spec.id)
 
+    def pairs(self) -> Pairs | None:
+        """How similar random pairs of contents are; None when that was not measured, or in another model's space."""
+        text, spec = self.meta("pairs"), self.spec()
+        if text is None or spec is None:
+            return None
+        kept = json.loads(text)
+        return Pairs(**kept) if (kept.pop("model"), kept.pop("revision")) == (spec.id, spec.revision) else None
+
+    def keep_pairs(self, pairs: Pairs | None) -> None:
+        """Keep what was measured of the database's model, or forget it."""
+        spec = self.spec()
+        kept = None
+        if pairs is not None and spec is not None:
+            fields = {name: getattr(pairs, name) for name in Pairs.__slots__}
+            kept = json.dumps({"model": spec.id, "revision": spec.revision} | fields)
+        self.set_meta("pairs", kept)
+
     def put_taxonomy(self, labels: Iterable[tuple[int, str, str, Sequence[str]]], digest: str) -> None:
-        """Store (category, label, phrase, aliases) rows, so that queries resolve labels without reading TOML."""
+        """Store (category, label, phrase, aliases) rows, so that queries resolve labels without reading TOML.
+
+        Labels of an earlier taxonomy lose their phrase, and stay while an image carries them.
+        """
         with transaction(self.db):
             self.db.execute("DELETE FROM tag_alias")
+            self.db.execute("UPDATE tag SET phrase = NULL")
             for category, name, phrase, aliases in labels:
                 self.db.execute(
                     "INSERT INTO tag(category, name, phrase) VALUES(?1, ?2, ?3)"
@@ -74,6 +95,11 @@ class Catalog:
                 for alias in aliases:
                     self.db.execute("INSERT OR IGNORE INTO tag_alias VALUES(?, ?, ?)", (category, alias, tag_id))
             self.set_meta("taxonomy", digest)
+            self.drop_labels()
+
+    def drop_labels(self) -> None:
+        """Forget the labels of earlier taxonomies that no image carries any more."""
+        self.db.execute("DELETE FROM tag WHERE phrase IS NULL AND n = 0")
 
     def vector(self, name: str) -> bytes | None:
         """A named float32 blob: "mean", or a model's "labels …" and "nulls …"."""
@@ -96,6 +122,14 @@ class Catalog:
     def count_files(self) -> int:
         """Files that hold images."""
         return int(self.db.execute("SELECT count(*) FROM file WHERE pages > 0").get)
+
+    def count_contents(self) -> int:
+        """Pictures that differ; copies share one."""
+        return int(self.db.execute("SELECT count(*) FROM embedding").get)
+
+    def count_images(self) -> int:
+        """Images, pages and copies too."""
+        return int(self.db.execute("SELECT count(*) FROM image").get)
 
     # -- where files lie --------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from pictocli.display import counted
+from pictocli.display import closer, counted
 from pictocli.errors import PictoError, ValidationError
 from pictocli.library import labels
 from pictocli.options import (
@@ -61,7 +61,8 @@ def similar(
 ) -> int:
     """Images like this one, most similar first.
 
-    An indexed image looks in its own dataset and folder; any other looks everywhere.
+    An indexed image looks in its own dataset and folder; any other looks everywhere. "closer than 99.3%" says that
+    99.3% of random pairs of the library are less similar.
 
     \b
     Examples:
@@ -85,10 +86,11 @@ def similar(
     answer = ask(sys.stdin.buffer.read() if image == "-" else image)
     terminal.rows(answer.results, SimilarImage, terminal.form(form, print0))
     near = "" if answer.nearest is None else f", nearest {answer.nearest:.2f}"
+    unusual = "" if answer.closer_than is None else f", {closer(answer.closer_than)}"
     terminal.answer(
         answer,
-        f"{_share(answer)} at {threshold:.2f} or above",
-        f"nothing at {threshold:.2f} or above among {_scope(answer)}{near}",
+        f"{_share(answer)} at {threshold:.2f} or above{unusual}",
+        f"nothing at {threshold:.2f} or above among {_scope(answer)}{near}{unusual}",
         wider="--everywhere shows them",
         limit=limit,
     )

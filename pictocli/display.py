@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["bar", "counted", "crop", "fraction", "pad", "printable", "shorten", "shown_path", "size_of", "time_of"]
+__all__ = [
+    "bar", "closer", "counted", "crop", "fraction", "pad", "percent", "printable", "shorten", "shown_path", "size_of",
+    "time_of",
+]  # fmt: skip
 
 _PAGE = re.compile(r"#page=[0-9]+$")
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
@@ -98,6 +102,18 @@ def fraction(value: float) -> str:
     """A score of 0..1 in two decimals without the zero: .98, 1.0."""
     text = f"{value:.2f}"
     return "1.0" if text == "1.00" else text.removeprefix("0")
+
+
+def percent(shares: Sequence[float]) -> list[str]:
+    """Shares of 0..1 in one decimal, 98.1%; all in two when one needs it, 99.97%. Rounded down: never 100%."""
+    decimals = 1 if max(shares, default=0) < 0.999 else 2
+    steps = 10**decimals
+    return [f"{int(share * 100 * steps + 1e-6) / steps:.{decimals}f}%" for share in shares]
+
+
+def closer(share: float) -> str:
+    """How unusual a similarity is: closer than 99.3% of pairs."""
+    return f"closer than {percent([share])[0]} of pairs"
 
 
 def counted(count: int, noun: str) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pictocli.pairs import quantiles
 from pictocli.queries import Queries
-from pictocli.records import CATEGORIES, Contents
+from pictocli.records import CATEGORIES, Contents, PairQuantiles
 from pictocli.schema import from_db
 
 __all__ = ["Overview"]
@@ -43,6 +44,13 @@ class Overview(Queries):
             " (SELECT count(*) FROM image i JOIN file f ON f.id = i.file_id WHERE f.kind = 'pdf')"
         ).fetchone()
         return dict(zip(names, row, strict=True))
+
+    def pair_quantiles(self) -> PairQuantiles | None:
+        """How similar random pairs of contents are, as far as it was measured."""
+        pairs = self.pairs()
+        if pairs is None:
+            return None
+        return PairQuantiles(n=pairs.n, contents=pairs.contents, quantiles=quantiles(pairs))
 
     def tags(self) -> list[tuple[str, str, int]]:
         """(category, label, images) of every label in use, the most common first."""

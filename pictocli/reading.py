@@ -18,6 +18,7 @@ from pictocli.catalog import EXACT_BELOW
 from pictocli.errors import NotFoundError, StoreError, ValidationError, check_range
 from pictocli.labels import resolve_labels
 from pictocli.overview import Overview
+from pictocli.pairs import closer_than
 from pictocli.protocols import Progress
 from pictocli.queries import Queries
 from pictocli.records import (
@@ -111,12 +112,18 @@ class Reader:
         if not passing and folders is not None:
             wide, _ = self._nearest(vector, None, MAX_LIMIT, without, exact)
             elsewhere = sum(cosine >= threshold - TOLERANCE for _, cosine in wide)
-        fields = queries.fields(found for found, _ in passing)
+        fields, pairs = queries.fields(found for found, _ in passing), queries.pairs()
+        nearest = min(1.0, hits[0][1]) if hits else None
+        told = threshold if passing else nearest
         return Answer(
-            results=[SimilarImage(**fields[found], similarity=min(1.0, cosine)) for found, cosine in passing],
+            results=[
+                SimilarImage(**fields[found], similarity=min(1.0, cosine), closer_than=closer_than(pairs, cosine))
+                for found, cosine in passing
+            ],
             scope=scope,
             considered=queries.count(folders) - (without > 0 and _inside(queries, without, folders)),
-            nearest=min(1.0, hits[0][1]) if hits else None,
+            nearest=nearest,
+            closer_than=None if told is None else closer_than(pairs, told),
             elsewhere=elsewhere,
             approximate=not exactly,
             seconds=time.perf_counter() - started,
@@ -230,6 +237,7 @@ class Reader:
             model=spec.id if spec else None,
             revision=spec.revision if spec else None,
             dim=spec.dim if spec else None,
+            pairs=queries.pair_quantiles(),
             tag_rule=queries.meta("tag_rule") or "none yet",
             tags=queries.tags(),
             **totals,

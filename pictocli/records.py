@@ -9,6 +9,7 @@ from typing import Any
 __all__ = [
     "CATEGORIES",
     "Answer",
+    "CalibrationReport",
     "Contents",
     "Embedded",
     "Image",
@@ -17,6 +18,9 @@ __all__ = [
     "Label",
     "LibraryInfo",
     "ModelSpec",
+    "PairQuantiles",
+    "Pairs",
+    "RetagReport",
     "Scope",
     "SimilarImage",
     "Skipped",
@@ -91,9 +95,14 @@ class Image:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimilarImage(Image):
-    """An image with its cosine similarity (−1..1) to the query; probability is SigLIP's own, for text queries only."""
+    """An image with its cosine similarity (−1..1) to the query; probability is SigLIP's own, for text queries only.
+
+    closer_than: the share (0..1) of random pairs of the library that are less similar; None for text queries, and in a
+    library too small to say.
+    """
 
     similarity: float
+    closer_than: float | None = None
     probability: float | None = None
 
 
@@ -130,14 +139,16 @@ class Scope:
 class Answer:
     """A query's results with what a person wants told beside them.
 
-    considered: images in scope. nearest: the best similarity when nothing passed. elsewhere: how many the whole
-    database holds when the scoped answer is empty. seconds: wall time of the query.
+    considered: images in scope. nearest: the best similarity when nothing passed. closer_than: the share of random
+    pairs that are less similar than the threshold, or, when nothing passed, than the nearest. elsewhere: how many the
+    whole database holds when the scoped answer is empty. seconds: wall time of the query.
     """
 
     results: Sequence[Image]
     scope: Scope
     considered: int
     nearest: float | None = None
+    closer_than: float | None = None
     elsewhere: int | None = None
     approximate: bool = False
     seconds: float = 0.0
@@ -179,6 +190,32 @@ class IndexReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RetagReport:
+    """What `picto retag` did. changed: images whose tags are not what they were. rule: what made the tags."""
+
+    images: int
+    changed: int
+    rule: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationReport:
+    """What `picto calibrate` measured. images: those looked at. told: labels with pictures known to be of them; able:
+    labels that can be given to a picture, all of them where nothing was known. file: where the constants lie.
+    """
+
+    model: str
+    images: int
+    skipped: list[Skipped]
+    told: int
+    able: int
+    labels: int
+    file: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Contents:
     """One dataset's size. roots: the folders that were indexed into it."""
 
@@ -188,8 +225,33 @@ class Contents:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pairs:
+    """How similar random pairs of a library's contents are: of n pairs, ranks[i] are less similar than cosines[i].
+
+    Both ascend, and their last ones are n - 1 and the most similar pair's. contents: how many the library had then.
+    """
+
+    contents: int
+    n: int
+    ranks: Sequence[int]
+    cosines: Sequence[float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairQuantiles:
+    """Pairs as `picto info` tells them. quantiles: a share of the n pairs → the cosine that so many lie below."""
+
+    n: int
+    contents: int
+    quantiles: Mapping[float, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LibraryInfo:
-    """The database at a glance. size_bytes counts the write-ahead log too. tags: (category, label, images)."""
+    """The database at a glance. size_bytes counts the write-ahead log too. tags: (category, label, images).
+
+    pairs: how similar random pictures are; None in a library too small to say.
+    """
 
     path: str
     size_bytes: int
@@ -203,5 +265,6 @@ class LibraryInfo:
     model: str | None
     revision: str | None
     dim: int | None
+    pairs: PairQuantiles | None = None
     tag_rule: str
     tags: Sequence[tuple[str, str, int]]

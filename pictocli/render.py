@@ -30,8 +30,8 @@ Row = Image | Label | LibraryInfo | Embedded | IndexReport
 
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 _IMAGE = (
-    "image_id", "path", "filename", "dataset", "folder", "page", "similarity", "probability", "matched", "tags",
-    "metadata", "thumbnail_url", "width", "height", "processing_time_ms",
+    "image_id", "path", "filename", "dataset", "folder", "page", "similarity", "closer_than", "probability", "matched",
+    "tags", "metadata", "thumbnail_url", "width", "height", "processing_time_ms",
 )  # fmt: skip
 _DETAIL = (
     "scores", "kind", "size", "modified", "indexed_at", "content_hash", "model", "measures", "has_thumbnail", "copies",
@@ -70,12 +70,16 @@ def as_object(row: Row, reference: str = "") -> dict[str, Any]:
     named = {"reference": reference} if reference else {}
     if not isinstance(row, Image):
         return {**named, **_plain(row)}
-    names = [name for name in _IMAGE if hasattr(row, name) and (name != "probability" or row.probability is not None)]  # type: ignore[attr-defined]
+    names = [name for name in _IMAGE if hasattr(row, name)]
+    if isinstance(row, SimilarImage):  # pictures are compared with other pairs, words have a probability
+        names.remove("probability" if row.probability is None else "closer_than")
     if isinstance(row, ImageDetail):
         names += _DETAIL
     found: dict[str, Any] = named | {name: _plain(getattr(row, name)) for name in names}
     if "similarity" in found:
         found["similarity"] = round(found["similarity"], 6)
+    if found.get("closer_than") is not None:
+        found["closer_than"] = round(found["closer_than"], 6)
     if "probability" in found:
         found["probability"] = float(f"{found['probability']:.4g}")
     found["processing_time_ms"] = round(row.processing_time_ms, 1)

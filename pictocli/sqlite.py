@@ -15,6 +15,7 @@ from typing import Any
 
 from pictocli.catalog import EXACT_BELOW, Catalog
 from pictocli.errors import StoreError
+from pictocli.pairs import chosen, measured, settled
 from pictocli.records import CATEGORIES
 from pictocli.schema import from_db, to_db, transaction
 
@@ -228,8 +229,10 @@ class SqliteStore(Catalog):
 
     def build_codes(self) -> None:
         """Give a library that has outgrown the exhaustive scan its 1-bit codes, centred on its mean embedding."""
-        count = self.db.execute("SELECT count(*) FROM embedding").get
-        if self.vector("mean") is not None or count < EXACT_BELOW:
+        if self.vector("mean") is not None:
+            return
+        count = self.db.execute("SELECT count(*) FROM embedding").get  # reads a page for every few of them
+        if count < EXACT_BELOW:
             return
         with transaction(self.db):
             self.put_vector("mean", self._mean(count))
@@ -251,3 +254,15 @@ class SqliteStore(Catalog):
             raise StoreError("the database holds no embedding")
         mean: bytes = (total / seen).astype("<f4").tobytes()
         return mean
+
+    def measure_pairs(self) -> None:
+        """Keep how similar random pairs of contents are, unless what is kept still holds; then this costs a count."""
+        count = int(self.db.execute("SELECT count(*) FROM content").get)
+        if settled(self.pairs(), count):
+            return
+        # In the order of an index that holds all that is asked: no row is read, and the choice hangs on the bytes alone
+        ids = chosen([i for (i,) in self.db.execute("SELECT id FROM content ORDER BY hash, page, dpi")])
+        rows = self.db.execute(
+            "SELECT v FROM embedding WHERE content_id IN (SELECT value FROM json_each(?))", (json.dumps(ids),)
+        )
+        self.keep_pairs(measured([vector for (vector,) in rows], count))

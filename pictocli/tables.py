@@ -12,12 +12,21 @@ from rich.cells import cell_len, chop_cells
 from rich.console import Console
 from rich.text import Text
 
-from pictocli.display import bar, crop, fraction, pad, printable, shorten, shown_path, size_of
-from pictocli.records import CATEGORIES, Image, ImageDetail, Label, LibraryInfo, SimilarImage, TaggedImage
+from pictocli.display import bar, crop, fraction, pad, percent, printable, shorten, shown_path, size_of
+from pictocli.records import (
+    CATEGORIES,
+    Image,
+    ImageDetail,
+    Label,
+    LibraryInfo,
+    PairQuantiles,
+    SimilarImage,
+    TaggedImage,
+)
 
 __all__ = ["Page"]
 
-_WITH_BAR, _WITH_TAGS, _WITH_SIZE = 60, 120, 200  # columns from which a table has them
+_WITH_BAR, _WITH_CLOSER, _WITH_TAGS, _WITH_SIZE = 60, 80, 120, 200  # columns from which a table has them
 _LEAST_PATH = 24  # cells that labels leave to a path
 _MEASURE = 80  # columns that `show` keeps to where the terminal is wider
 _INDENT = 14  # cells before what `show` and `info` say
@@ -47,25 +56,30 @@ class Page:
         self._line(Text(printable(reference), "bold"))
 
     def similar(self, images: Sequence[SimilarImage]) -> None:
-        """Score, bar and path; from 120 columns id and tags, from 200 size, date and dataset."""
+        """Score, bar, path; from 80 columns how unusual it is, from 120 id and tags, from 200 size, date, dataset."""
         width = self._console.width
         words = any(image.probability is not None for image in images)
-        columns = [_Column("prob" if words else "", "bold", right=True)]
+        shares = [image.closer_than for image in images if image.closer_than is not None]
+        closer = percent(shares) if width >= _WITH_CLOSER and len(shares) == len(images) else []
+        columns = [_Column("prob" if words else "cosine" if closer else "", "bold", right=True)]
         columns += [_Column(style="green")] * (width >= _WITH_BAR)
         columns += [_Column("cosine", right=True)] * words
+        columns += [_Column("closer than", right=True)] * bool(closer)
         if width >= _WITH_TAGS:
             columns += [_Column("id", right=True), _Column("tags", shrinks=True)]
         if width >= _WITH_SIZE:
             columns += [_Column("size", right=True), _Column("date"), _Column("dataset", shrinks=True)]
-        self._table(columns, [(self._cells(image), image) for image in images], headed=words)
+        rows = [(self._cells(image, closer[at : at + 1]), image) for at, image in enumerate(images)]
+        self._table(columns, rows, headed=words or bool(closer))
 
-    def _cells(self, image: SimilarImage) -> list[str]:
+    def _cells(self, image: SimilarImage, closer: Sequence[str]) -> list[str]:
         width, main = self._console.width, image.similarity if image.probability is None else image.probability
         cells = [f"{main:.3f}"]
         if width >= _WITH_BAR:
             cells.append(bar(main, unicode=self._unicode))
         if image.probability is not None:
             cells.append(f"{image.similarity:+.3f}")
+        cells += closer
         if width >= _WITH_TAGS:
             cells += [str(image.image_id), _top(image)]
         if width >= _WITH_SIZE:
@@ -116,6 +130,7 @@ class Page:
             ("kinds", [f"{kind} {count:,}" for kind, count in info.kinds.items()] or ["–"]),
             ("datasets", [f"{each.dataset} {each.images:,}" for each in info.datasets] or ["–"]),
             ("model", [_short(info.model), f"{info.dim}-D"] if info.model else ["none yet"]),
+            *([("pairs", _pairs(info.pairs))] if info.pairs else []),
             ("tag rule", [info.tag_rule]),
         ])  # fmt: skip
         top = info.tags[:10]
@@ -194,6 +209,13 @@ def _top(image: Image) -> str:
 
 def _scored(scores: Mapping[str, float]) -> str:
     return "  ".join(f"{name} {fraction(score)}" for name, score in scores.items())
+
+
+def _pairs(pairs: PairQuantiles) -> list[str]:
+    """median 0.12, 90% 0.31, 99% 0.52, and of how many."""
+    names = {0.5: "median", 0.9: "90%", 0.99: "99%", 0.999: "99.9%", 0.9999: "99.99%"}
+    told = [f"{name} {pairs.quantiles[share]:.2f}" for share, name in names.items() if share in pairs.quantiles]
+    return [*told, f"of {pairs.n:,} random pairs"]
 
 
 def _local(moment: str) -> str:

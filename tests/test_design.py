@@ -13,6 +13,9 @@ from pathlib import Path
 import pytest
 
 import pictocli
+from pictocli.catalog import Catalog
+from pictocli.records import Pairs
+from pictocli.schema import connect
 
 ROOT = Path(__file__).parent.parent
 HOUSE = ROOT / "pictocli"
@@ -23,12 +26,13 @@ MODULES = sorted(path.stem for path in HOUSE.glob("*.py") if path.stem != "__ini
 ROWS = (
     ("errors", "records", "display", "workers", "progress", "interrupts"),
     ("protocols", "schema", "rules", "checkpoint", "text", "scan", "metadata", "options", "preprocess", "render",
-     "tables"),
-    ("catalog", "taxonomy", "hub", "siglip", "pixels"),
-    ("tagging", "taught", "sqlite", "queries", "decode"),
-    ("brain", "candidates", "references", "words", "labels", "overview", "staging"),
+     "tables", "pairs", "toml_lines"),
+    ("catalog", "retagging", "taxonomy", "hub", "siglip", "pixels"),
+    ("tagging", "sqlite", "queries", "decode"),
+    ("calibration", "candidates", "references", "words", "labels", "overview", "staging"),
+    ("brain", "fitting", "labelled"),
     ("indexing",),
-    ("looking", "reembedding"),
+    ("looking", "reembedding", "calibrating"),
     ("reading", "filling"),
     ("library",),
     ("terminal",),
@@ -37,7 +41,7 @@ ROWS = (
 )  # fmt: skip
 ROW = {name: number for number, row in enumerate(ROWS) for name in row}
 
-STORE = {"schema", "catalog", "queries", "overview", "sqlite", "staging"}
+STORE = {"schema", "catalog", "queries", "overview", "sqlite", "staging", "retagging"}
 HEAVY = (
     "torch",
     "transformers",
@@ -215,6 +219,20 @@ def test_questions_about_indexed_images_load_nothing_heavy(
     code, modules = json.loads(done.stderr.splitlines()[-1])
     assert code == 0, done.stderr[:500]
     assert done.stdout
+    assert not [name for name in modules if name.split(".")[0] in HEAVY]
+
+
+@pytest.mark.parametrize("asked", [["similar", "id:3", "--threshold", "0", "--folder", "/"], ["info"]], ids=" ".join)
+def test_how_unusual_a_similarity_is_loads_nothing_heavy(asked: list[str], library: pictocli.Library) -> None:
+    db = connect(library.path)
+    Catalog(db).keep_pairs(Pairs(contents=50, n=1000, ranks=(0, 500, 999), cosines=(-0.5, 0.1, 0.95)))
+    db.close()
+    given = ["--db", library.path, *asked, "--format", "json"]
+    done = subprocess.run([sys.executable, "-c", PROGRAM, json.dumps(given)], capture_output=True, text=True)
+    code, modules = json.loads(done.stderr.splitlines()[-1])
+    found = json.loads(done.stdout)
+    assert code == 0, done.stderr[:500]
+    assert found["pairs"]["n"] == 1000 if asked == ["info"] else 0 <= found[0]["closer_than"] < 1
     assert not [name for name in modules if name.split(".")[0] in HEAVY]
 
 

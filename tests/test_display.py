@@ -6,7 +6,20 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
-from pictocli.display import bar, counted, crop, fraction, pad, printable, shorten, shown_path, size_of, time_of
+from pictocli.display import (
+    bar,
+    closer,
+    counted,
+    crop,
+    fraction,
+    pad,
+    percent,
+    printable,
+    shorten,
+    shown_path,
+    size_of,
+    time_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -138,3 +151,24 @@ def test_paths_are_shown_from_here_and_from_home(tmp_path: Path, monkeypatch: py
     monkeypatch.chdir(f"{tmp_path}/deep")
     assert shown_path(f"{tmp_path}/home/c\x1b.jpg") == "~/c\\x1b.jpg"
     assert shown_path(f"{tmp_path}/homely/c.jpg") == f"{tmp_path}/homely/c.jpg"
+
+
+@pytest.mark.parametrize(
+    ("shares", "shown"),
+    [
+        ([0.0, 0.5, 0.981], ["0.0%", "50.0%", "98.1%"]),
+        ([0.9899, 0.99894, 0.29], ["98.9%", "99.8%", "29.0%"]),
+        ([0.981, 0.99972], ["98.10%", "99.97%"]),
+        ([0.999999, 0.5], ["99.99%", "50.00%"]),
+        ([1 - 1 / 1891], ["99.94%"]),
+        ([], []),
+    ],
+    ids=str,
+)
+def test_percent_is_one_decimal_or_two_and_never_all(shares: list[float], shown: list[str]) -> None:
+    assert percent(shares) == shown
+
+
+def test_closer() -> None:
+    assert closer(0.98123) == "closer than 98.1% of pairs"
+    assert closer(0.9997) == "closer than 99.97% of pairs"

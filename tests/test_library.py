@@ -14,7 +14,8 @@ import pytest
 from pictures import make_pdf, scene
 
 import pictocli
-from pictocli import brain
+from pictocli import brain, sqlite
+from pictocli.catalog import Catalog
 from pictocli.errors import (
     ModelError,
     ModelMismatchError,
@@ -24,7 +25,8 @@ from pictocli.errors import (
     UnreadableError,
     ValidationError,
 )
-from pictocli.records import Image, SimilarImage, TaggedImage
+from pictocli.records import Image, Pairs, SimilarImage, TaggedImage
+from pictocli.schema import connect
 
 Rows = Callable[..., list[tuple[Any, ...]]]
 
@@ -74,7 +76,7 @@ def test_records_have_the_documented_fields() -> None:
             "height", "processing_time_ms"}  # fmt: skip
     names = {record: {each.name for each in fields(record)} for record in (Image, SimilarImage, TaggedImage)}
     assert base <= names[Image]
-    assert names[SimilarImage] - names[Image] == {"similarity", "probability"}
+    assert names[SimilarImage] - names[Image] == {"similarity", "closer_than", "probability"}
     assert names[TaggedImage] - names[Image] == {"matched"}
 
 
@@ -256,6 +258,85 @@ def test_bad_references(
 def test_a_page_that_is_not_there(library: pictocli.Library, photos: Path) -> None:
     with pytest.raises(UnreadableError, match="it has 3 pages"):
         library.by_similarity(f"{photos}/scans/report.pdf#page=4")
+
+
+# -- how unusual -----
+
+
+@pytest.fixture
+def compared(library: pictocli.Library) -> pictocli.Library:
+    """The library, made to hold 1,000 pairs of which one in a hundred is at 0.5 or above."""
+    db = connect(library.path)
+    Catalog(db).keep_pairs(Pairs(contents=46, n=1000, ranks=(0, 500, 990, 999), cosines=(-1.0, 0.0, 0.5, 0.9)))
+    db.close()
+    return library
+
+
+@pytest.mark.usefixtures("no_model")
+def test_a_similarity_says_how_unusual_it_is(compared: pictocli.Library) -> None:
+    answer = compared.similar(7, threshold=0.25, limit=500, everywhere=True)
+    found = [each for each in answer.results if isinstance(each, SimilarImage)]
+    assert found
+    for each in found:
+        wanted = np.interp(each.similarity, (-1, 0, 0.5, 0.9), (0, 0.5, 0.99, 0.999))
+        assert each.closer_than == pytest.approx(wanted)
+        assert each.probability is None
+    assert answer.closer_than == pytest.approx(0.745)  # than the threshold's
+
+
+def test_the_nearest_says_so_when_nothing_passed(compared: pictocli.Library) -> None:
+    answer = compared.similar("id:1", threshold=1, everywhere=True)
+    assert not answer.results
+    assert answer.nearest is not None
+    assert answer.closer_than == pytest.approx(np.interp(answer.nearest, (-1, 0, 0.5, 0.9), (0, 0.5, 0.99, 0.999)))
+    assert compared.similar("id:1", threshold=1, folder="beach").closer_than is not None
+    alone = compared.similar(compared.show(1).path, threshold=1)
+    assert (alone.closer_than is None) is (alone.nearest is None)
+
+
+def test_words_and_small_libraries_say_nothing_of_pairs(compared: pictocli.Library, indexed: Path) -> None:
+    found = compared.search("a dog", device="cpu")
+    assert {each.closer_than for each in found.results if isinstance(each, SimilarImage)} == {None}
+    assert found.closer_than is None
+    with pictocli.open(indexed) as small:  # 18 pictures
+        answer = small.similar(7, threshold=0, everywhere=True)
+        assert {each.closer_than for each in answer.results if isinstance(each, SimilarImage)} == {None}
+        assert (answer.closer_than, small.info().pairs) == (None, None)
+
+
+def test_info_has_the_distribution(compared: pictocli.Library) -> None:
+    found = compared.info().pairs
+    assert found is not None
+    assert (found.n, found.contents) == (1000, 46)
+    assert {share: round(cosine, 3) for share, cosine in found.quantiles.items() if share in (0.25, 0.5, 0.99)} == {
+        0.25: -0.5,
+        0.5: 0.0,
+        0.99: 0.5,
+    }
+    assert max(found.quantiles) == 0.999
+
+
+def test_an_index_run_measures_pairs_and_the_next_does_not(
+    index: Any, tmp_path: Path, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "album").mkdir()
+    for seed in range(50):
+        scene(seed, 40, 30).save(tmp_path / f"album/{seed}.png")
+    shutil.copy(tmp_path / "album/0.png", tmp_path / "album/copy.png")
+    assert index(tmp_path / "album").indexed == 50
+    kept = rows("SELECT value FROM meta WHERE key = 'pairs'")
+    with pictocli.open(tmp_path / "library.db") as library:
+        found = library.info().pairs
+        assert found is not None
+        assert (found.n, found.contents) == (1225, 50)
+        best = library.similar(1, threshold=0, everywhere=True).results[0]
+        assert isinstance(best, SimilarImage)
+        assert best.closer_than == pytest.approx(1 - 1 / 1225)  # a copy: closer than all that were compared
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite, "chosen", pytest.fail)
+        patch.setattr(sqlite, "measured", pytest.fail)
+        assert index(tmp_path / "album", model="auto").unchanged == 51
+    assert rows("SELECT value FROM meta WHERE key = 'pairs'") == kept
 
 
 # -- words -----

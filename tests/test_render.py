@@ -89,7 +89,7 @@ def test_every_path_comes_back(form: str) -> None:
         ("print0", b""),
         (
             "csv",
-            b"image_id,path,filename,dataset,folder,page,similarity,probability,objects,scenes,attributes,metadata,"
+            b"image_id,path,filename,dataset,folder,page,similarity,closer_than,probability,objects,scenes,attributes,metadata,"
             b"thumbnail_url,width,height,processing_time_ms\r\n",
         ),
     ],
@@ -131,11 +131,33 @@ def test_a_row_is_preceded_by_its_reference(form: str) -> None:
 
 
 def test_the_keys_of_a_row_and_their_order() -> None:
-    names = "image_id path filename dataset folder page similarity tags metadata thumbnail_url width height"
+    names = "image_id path filename dataset folder page similarity closer_than tags metadata thumbnail_url width height"
     assert list(as_object(similar("/a"))) == [*names.split(), "processing_time_ms"]
     assert list(as_object(similar("/a", probability=0.123456)))[6:8] == ["similarity", "probability"]
     assert as_object(similar("/a", probability=0.123456))["probability"] == 0.1235
     assert as_object(similar("/a"))["similarity"] == 0.941212
+
+
+@pytest.mark.parametrize(
+    ("fields", "written_as"),
+    [
+        pytest.param({"closer_than": 0.99312345678}, {"closer_than": 0.993123}, id="pictures"),
+        pytest.param({"closer_than": 1 - 1 / 979_300}, {"closer_than": 0.999999}, id="never all of them"),
+        pytest.param({}, {"closer_than": None}, id="too few pictures to say"),
+        pytest.param({"probability": 0.5}, {"probability": 0.5}, id="words"),
+    ],
+)
+def test_a_row_says_how_unusual_it_is_in_its_questions_own_terms(fields: Any, written_as: Any) -> None:
+    found = as_object(similar("/a", **fields))
+    assert {name: found[name] for name in ("closer_than", "probability") if name in found} == written_as
+    row = next(csv.DictReader(io.StringIO(written([similar("/a", **fields)], "csv").decode(), newline="")))
+    empty = {"closer_than": "", "probability": ""}
+    shown = {name: "" if value is None else str(value) for name, value in written_as.items()}
+    assert {name: row[name] for name in empty} == empty | shown
+
+
+def test_a_pipe_gets_the_similarity_alone() -> None:
+    assert written([similar("/a", closer_than=0.99)], "tsv") == b"0.9412\t/a\n"
 
 
 def test_lines_come_one_by_one() -> None:

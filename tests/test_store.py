@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pictocli import sqlite
+from pictocli import pairs, sqlite
+from pictocli.catalog import Catalog
 from pictocli.errors import NotFoundError
 from pictocli.queries import Queries
 from pictocli.records import CATEGORIES, ModelSpec, Scope
@@ -206,12 +207,120 @@ def test_reembedding_swaps_everything_at_once(store: SqliteStore, db: apsw.Conne
 
     before = db.execute("SELECT v FROM embedding ORDER BY content_id").fetchall()
     with pytest.raises(RuntimeError):
-        staging.swap_staged(broken)
+        staging.swap_staged(broken, "label-free")
     assert db.execute("SELECT v FROM embedding ORDER BY content_id").fetchall() == before
-    staging.swap_staged(lambda rows: [NO_TAGS | {"scenes": {"beach": 0.7}} for _ in rows])
+    staging.swap_staged(lambda rows: [NO_TAGS | {"scenes": {"beach": 0.7}} for _ in rows], "label-free")
     assert db.execute("SELECT v FROM embedding ORDER BY content_id").fetchall() != before
     assert db.execute("SELECT DISTINCT objects, scenes FROM image").fetchall() == [("{}", '{"beach": 0.7}')]
     in_step(db)
+
+
+# -- random pairs -----
+
+
+def spec(name: str = "first", revision: str = "1") -> ModelSpec:
+    return ModelSpec(name, revision, DIM, 32, "bicubic", 64, 1.0, 0.0)
+
+
+@pytest.fixture
+def fifty(store: SqliteStore) -> SqliteStore:
+    """A store of 50 contents, numbered from 0, in its first folder; pairs are measured."""
+    store.require_model(spec())
+    place = folder(store, root(store), "")
+    for n in range(50):
+        put(store, place, f"{n}.png", n)
+    store.measure_pairs()
+    return store
+
+
+def test_pairs_are_those_of_all_contents(fifty: SqliteStore, db: apsw.Connection) -> None:
+    found = fifty.pairs()
+    assert found is not None
+    assert (found.contents, found.n) == (50, 50 * 49 // 2)
+    stored = [np.frombuffer(v, "<f4").astype(float) for (v,) in db.execute("SELECT v FROM embedding")]
+    exact = sorted(float(a @ b) for at, a in enumerate(stored) for b in stored[:at])
+    assert [round(exact[rank], 5) for rank in found.ranks] == pytest.approx(found.cosines, abs=2e-5)
+    kept = json.loads(Catalog(db).meta("pairs"))
+    assert (kept["model"], kept["revision"], kept["contents"], kept["n"]) == ("first", "1", 50, 1225)
+
+
+def test_copies_are_no_pairs(fifty: SqliteStore, db: apsw.Connection) -> None:
+    digest = hashlib.sha256(b"7").digest()
+    content_id = fifty.contents(digest)[0, 0][0]
+    copies = [FinishedFile(FileRow(1, f"copy{n}.png", "png", 1, 2, digest, 1), (), {0: content_id}) for n in range(40)]
+    before = fifty.pairs()
+    fifty.write([], copies)
+    db.execute("UPDATE meta SET value = NULL WHERE key = 'pairs'")
+    fifty.measure_pairs()
+    assert fifty.pairs() == before
+
+
+@pytest.mark.parametrize(
+    ("more", "fewer", "wanted"),
+    [(0, 0, 50), (2, 0, 50), (5, 0, 50), (6, 0, 56), (10, 0, 60), (0, 5, 50), (0, 6, None), (20, 10, 60)],
+)
+def test_pairs_are_measured_again_when_the_library_is_another(
+    more: int, fewer: int, wanted: int | None, fifty: SqliteStore, db: apsw.Connection
+) -> None:
+    for n in range(more):
+        put(fifty, 1, f"more{n}.png", 100 + n)
+    db.execute("DELETE FROM file WHERE id <= ?", (fewer,))
+    fifty.measure_pairs()
+    found = fifty.pairs()
+    assert (found and found.contents) == wanted
+
+
+def test_pairs_that_still_hold_cost_no_look_at_an_embedding(fifty: SqliteStore, db: apsw.Connection) -> None:
+    asked: list[str] = []
+    db.exec_trace = lambda _, sql, __: asked.append(sql) or True
+    fifty.measure_pairs()
+    assert asked
+    assert not [sql for sql in asked if "embedding" in sql or "INSERT" in sql]
+
+
+def test_a_sample_is_read_by_its_ids(
+    fifty: SqliteStore, db: apsw.Connection, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(pairs, "SAMPLE", 48)
+    db.execute("UPDATE meta SET value = NULL WHERE key = 'pairs'")
+    fifty.measure_pairs()
+    first = fifty.pairs()
+    assert first is not None
+    assert (first.contents, first.n) == (50, 48 * 47 // 2)
+    db.execute("UPDATE meta SET value = NULL WHERE key = 'pairs'")
+    fifty.measure_pairs()
+    assert fifty.pairs() == first
+
+
+def test_pairs_of_another_model_are_none_of_ours(fifty: SqliteStore, db: apsw.Connection) -> None:
+    for other in (spec("second"), spec(revision="2")):
+        db.execute("DELETE FROM meta WHERE key = 'model'")
+        fifty.require_model(other)
+        assert fifty.pairs() is None
+        fifty.measure_pairs()
+        assert fifty.pairs() is not None
+
+
+@pytest.mark.parametrize("contents", [0, 1, 2, 45])
+def test_too_few_contents_have_no_pairs(contents: int, store: SqliteStore, db: apsw.Connection) -> None:
+    store.require_model(spec())
+    place = folder(store, root(store), "")
+    for n in range(contents):
+        put(store, place, f"{n}.png", n)
+    store.measure_pairs()
+    assert store.pairs() is None
+    assert Catalog(db).meta("pairs") is None
+
+
+def test_a_swap_drops_the_pairs_of_the_old_space(fifty: SqliteStore, db: apsw.Connection) -> None:
+    before, staging = fifty.pairs(), Staging(db)
+    staging.begin_staging(spec("other"))
+    staging.stage([(i, unit(900 + i)) for (i,) in db.execute("SELECT id FROM content").fetchall()])
+    assert staging.pairs() == before
+    staging.swap_staged(lambda rows: [NO_TAGS for _ in rows], "label-free")
+    assert Catalog(db).meta("pairs") is None
+    staging.measure_pairs()
+    assert staging.pairs() not in (None, before)
 
 
 # -- nearest neighbours -----

@@ -6,6 +6,7 @@ meant.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -15,6 +16,10 @@ from pathlib import Path
 import pytest
 from program import make_world, run, screen
 from rich.cells import cell_len
+
+from pictocli.catalog import Catalog
+from pictocli.records import Pairs
+from pictocli.schema import connect
 
 LINK = re.compile(r"\x1b\]8;[^;]*;([^\x1b]*)\x1b\\")
 STYLE = re.compile(r"\x1b\[[0-9;]*m")
@@ -147,6 +152,78 @@ def test_a_terminal_that_knows_only_ascii(asked: list[str]) -> None:
         assert text.startswith(
             "0.941  ########  holiday/crete/DSC_0412.jpg\n0.712  ######..  holiday/~/postcards-from-"
         )
+
+
+@pytest.fixture
+def compared(world: Path, tmp_path: Path) -> str:
+    """The world's database, made to hold the cosines of 2,000 pairs."""
+    path = str(shutil.copy(world / "picto.db", tmp_path / "compared.db"))
+    db = connect(path)
+    Catalog(db).keep_pairs(
+        Pairs(contents=64, n=2000, ranks=(0, 1000, 1800, 1990, 1998, 1999), cosines=(-0.3, 0.1, 0.4, 0.6, 0.9, 1.0))
+    )
+    db.close()
+    return path
+
+
+def test_how_unusual_each_similarity_is(compared: str) -> None:
+    ran, text = screen("similar", "id:1", "--threshold", "0.6", "--db", compared)
+    assert plain(text).splitlines() == [
+        "cosine            closer than  path",
+        " 0.941  ███████▌       99.92%  holiday/crete/DSC_0412.jpg",
+        " 0.712  █████▊         99.64%  postcards-from-grandmother-and-aunt-i….pdf#page=1",
+    ]
+    assert "\x1b[2m     99.92%\x1b[0m" in text
+    assert re.fullmatch(r"2 of 4 in holiday at 0\.60 or above, closer than 99\.5% of pairs, \d+ ms\n", ran.err)
+    few = plain(screen("similar", "id:1", "--threshold", "0.6", "--limit", "1", "--folder", "crete/albums", "--db",
+                       compared)[1])  # fmt: skip
+    assert few.splitlines()[1].startswith(" 0.712  █████▊          99.6%  postcards-from-")
+
+
+@pytest.mark.parametrize(("columns", "shown"), [(50, False), (79, False), (80, True), (120, True), (200, True)])
+def test_how_unusual_is_shown_where_there_is_room(columns: int, shown: bool, compared: str) -> None:
+    ran, text = screen("similar", "id:1", "--everywhere", "--threshold", "0", "--db", compared, columns=columns)
+    assert ran.code == 0
+    lines = plain(text).splitlines()
+    assert ("closer than" in lines[0], "99.92%" in text) == (shown, shown)
+    assert [line for line in lines if cell_len(line) > columns or line != line.rstrip()] == []
+    table = run("similar", "id:1", "--format", "table", "--db", compared, env={"COLUMNS": str(columns)}).out.decode()
+    assert ("closer than" in table) is shown
+
+
+def test_when_nothing_passes_the_nearest_says_how_unusual_it_is(compared: str) -> None:
+    ran = run("similar", "id:1", "--threshold", "0.95", "--db", compared)
+    wanted = "nothing at 0.95 or above among 4 images in holiday, nearest 0.94, closer than 99.92% of pairs\n"
+    assert (ran.code, ran.out, ran.err) == (1, b"", wanted)
+
+
+def test_words_are_not_compared_with_pairs(compared: str) -> None:
+    assert plain(screen("search", "sand", "--db", compared)[1]) == plain(screen("search", "sand")[1])
+
+
+@pytest.mark.parametrize("columns", WIDTHS)
+def test_info_shows_how_similar_random_pairs_are(columns: int, compared: str) -> None:
+    _, text = screen("info", "--db", compared, columns=columns)
+    lines = text.splitlines()
+    assert [line for line in lines if cell_len(plain(line)) > columns] == []
+    joined = " ".join(plain(text).split())
+    assert "24-D pairs median 0.10 90% 0.40 99% 0.59 99.9% 0.90 of 2,000 random pairs tag rule" in joined
+    assert "  pairs " not in plain(screen("info", columns=columns)[1])
+
+
+def test_programs_are_told_how_unusual_a_similarity_is(compared: str) -> None:
+    asked = ("similar", "id:1", "--limit", "1", "--db", compared)
+    found = json.loads(run(*asked, "--format", "json").out)[0]
+    assert (list(found)[6:8], found["closer_than"]) == (["similarity", "closer_than"], 0.999206)
+    assert b",0.9412,0.999206,," in run(*asked, "--format", "csv").out
+    assert json.loads(run(*asked, "--format", "jsonl").out) == found
+    assert run(*asked).out == run("similar", "id:1", "--limit", "1").out  # as tab-separated lines always were
+    kept = json.loads(run("info", "--format", "json", "--db", compared).out)["pairs"]
+    assert (kept["n"], kept["contents"]) == (2000, 64)
+    assert kept["quantiles"]["0.5"] == 0.1
+    assert list(kept["quantiles"])[-1] == "0.9995"
+    assert json.loads(run("info", "--format", "json").out)["pairs"] is None
+    assert "closer_than" not in json.loads(run("search", "sand", "--format", "json", "--db", compared).out)[0]
 
 
 def test_quiet_leaves_results_only() -> None:
