@@ -1,7 +1,8 @@
-"""Joins a model to a library: which model it is, and what tags by it."""
+"""Joins a model to a library: which model it is, which labels there are, and by what rule it gives them."""
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -10,17 +11,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pictocli import hub, tagging
+from pictocli import calibration, hub, tagging
 from pictocli.catalog import Catalog, mismatch
+from pictocli.errors import ValidationError
 from pictocli.protocols import Embedder, Progress
 from pictocli.records import CATEGORIES, ModelSpec
-from pictocli.taught import read_taught
-from pictocli.taxonomy import Taxonomy, load
+from pictocli.taxonomy import Taxonomy, load, parse
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Brain", "Model", "choose", "model_id", "put_labels"]
+    from pictocli.retagging import Tag
+
+__all__ = ["Brain", "Model", "calibration_file", "choose", "model_id", "put_labels", "tag_rows", "taxonomy_of"]
+
+_THEN = ", then "  # between the rules of a library whose tags were made by several
 
 
 def model_id(name: str) -> str:
@@ -31,11 +36,45 @@ def model_id(name: str) -> str:
     return str(folder.resolve()) if folder.is_dir() else hub.NAMES.get(name, name)
 
 
+def taxonomy_of(catalog: Catalog) -> Taxonomy:
+    """The labels of this library: the user's own where `retag` was given some, else the bundled ones."""
+    own = catalog.meta("own_taxonomy")
+    return parse(own.encode(), "kept in the library") if own else load()
+
+
 def put_labels(catalog: Catalog, taxonomy: Taxonomy) -> None:
     """Copy the taxonomy's labels and aliases into the database, if another taxonomy's are there."""
     if catalog.meta("taxonomy") != taxonomy.hash:
         rows = [(CATEGORIES.index(each.category), each.id, each.phrase, each.aliases) for each in taxonomy.labels]
         catalog.put_taxonomy(rows, taxonomy.hash)
+
+
+def calibration_file(spec: ModelSpec, taxonomy: Taxonomy) -> Path:
+    """Where `picto calibrate` keeps what it measured: in the user's data folder, by model, revision and prompts."""
+    import platformdirs
+
+    slug = "".join(letter if letter.isalnum() else "-" for letter in spec.id.strip("/"))[-60:]
+    name = f"{slug}-{spec.revision[:12]}-{taxonomy.prompts_hash[:8]}.json"
+    return Path(platformdirs.user_data_dir("picto", appauthor=False)) / "calibrations" / name
+
+
+def _acceptance(spec: ModelSpec, taxonomy: Taxonomy, progress: Progress) -> tuple[tagging.Acceptance, str]:
+    """What decides the model's tags, and its name: the user's calibration, the model folder's own, or none.
+
+    A calibration that holds for something else is refused with a sentence, and the next one is tried.
+    """
+    files = [calibration_file(spec, taxonomy)]
+    if spec.id == "mini" or Path(spec.id).is_dir():  # a hub's models bring none, and need not be fetched for this
+        files.append(Path(hub.NAMES.get(spec.id, spec.id)) / calibration.FILE)
+    for file in files:
+        try:
+            made = calibration.read(file, spec, taxonomy)
+        except ValidationError as exc:
+            progress.say(f"{exc}; it is not used")
+            continue
+        if made is not None:
+            return calibration.Calibrated(made, taxonomy), made.rule
+    return tagging.uncalibrated, "label-free"
 
 
 class Model:
@@ -63,10 +102,9 @@ class Model:
         self.progress.doing("")
         return loaded
 
-    def tagger(self, catalog: Catalog) -> tagging.Tagger:
-        """What tags by this model. The prompts' vectors are kept in the database: they cost minutes on a CPU."""
-        taxonomy = load()
-        key = f"{self.spec.id} {self.spec.revision} {taxonomy.hash}"
+    def prompts(self, catalog: Catalog, taxonomy: Taxonomy) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The label and null vectors of a taxonomy. The database keeps them: they cost minutes on a CPU."""
+        key = f"{self.spec.id} {self.spec.revision} {taxonomy.prompts_hash}"
         kept = (catalog.vector(f"labels {key}"), catalog.vector(f"nulls {key}"))
         if kept[0] is None or kept[1] is None:
             embedder = self.embedder
@@ -75,11 +113,15 @@ class Model:
             self.progress.doing("")
             catalog.put_vector(f"labels {key}", labels.astype("<f4").tobytes())
             catalog.put_vector(f"nulls {key}", nulls.astype("<f4").tobytes())
-        else:
-            labels, nulls = (np.frombuffer(blob, "<f4").reshape(-1, self.spec.dim) for blob in kept if blob)
-        accept = read_taught(self.files.folder, self.spec, taxonomy)
-        catalog.set_meta("tag_rule", "taught labels" if accept else "label-free")
-        return tagging.Tagger(taxonomy, self.spec, labels, nulls, accept or tagging.uncalibrated)
+            return labels, nulls
+        labels, nulls = (np.frombuffer(blob, "<f4").reshape(-1, self.spec.dim) for blob in kept if blob)
+        return labels, nulls
+
+    def tagger(self, catalog: Catalog, taxonomy: Taxonomy) -> tuple[tagging.Tagger, str]:
+        """What tags by this model, and the name of its rule."""
+        labels, nulls = self.prompts(catalog, taxonomy)
+        accept, rule = _acceptance(self.spec, taxonomy, self.progress)
+        return tagging.Tagger(taxonomy, self.spec, labels, nulls, accept), rule
 
     def brain(self, catalog: Catalog) -> Brain:
         """Embeds and tags batches for `catalog`."""
@@ -94,7 +136,13 @@ class Brain:
 
     @cached_property
     def _tagger(self) -> tagging.Tagger:
-        return self._model.tagger(self._catalog)
+        tagger, rule = self._model.tagger(self._catalog, taxonomy_of(self._catalog))
+        held = self._catalog.meta("tag_rule") or rule
+        if held.split(_THEN)[-1] != rule:
+            self._model.progress.say(f"new tags are {rule}, earlier ones {held}: `picto retag` makes them alike")
+            held += _THEN + rule
+        self._catalog.set_meta("tag_rule", held)
+        return tagger
 
     def __call__(
         self, pixels: NDArray[np.uint8], measures: Sequence[Mapping[str, float]]
@@ -128,3 +176,13 @@ def choose(name: str, held: ModelSpec | None, device: str, progress: Progress) -
     if note:
         progress.say(note)
     return Model(hub.read_spec(files), device, progress, files)
+
+
+def tag_rows(tagger: tagging.Tagger) -> Tag:
+    """The tagger for stored rows: (embedding, measures as JSON)."""
+
+    def tag(rows: Sequence[tuple[bytes, str]]) -> list[dict[str, dict[str, float]]]:
+        vectors = np.stack([np.frombuffer(vector, "<f4") for vector, _ in rows])
+        return tagger.tag(vectors, [json.loads(measures) for _, measures in rows])
+
+    return tag

@@ -16,7 +16,7 @@ import typer.core
 
 from pictocli import __version__
 from pictocli.cli_asking import info, search, show, similar, tags, taxonomy
-from pictocli.cli_filling import embed, index, reembed
+from pictocli.cli_filling import calibrate, embed, index, reembed, retag
 from pictocli.errors import PictoError, ValidationError
 from pictocli.options import Color
 from pictocli.terminal import Settings, Terminal
@@ -81,7 +81,7 @@ class _Command(typer.core.TyperCommand):
         super().format_options(ctx, formatter)
 
 
-for command in (index, similar, search, tags, show, info, taxonomy, embed, reembed):
+for command in (index, similar, search, tags, show, info, taxonomy, retag, calibrate, embed, reembed):
     app.command(cls=_Command)(command)
 
 

@@ -1,4 +1,4 @@
-"""The commands that fill a library, or run its model: index, reembed, embed."""
+"""The commands that fill a library, or run its model: index, reembed, retag, calibrate, embed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pictocli.options import Device, OnDevice
 from pictocli.records import Embedded
 from pictocli.terminal import Terminal
 
-__all__ = ["embed", "index", "reembed"]
+__all__ = ["calibrate", "embed", "index", "reembed", "retag"]
 
 BatchSize = Annotated[int, typer.Option("--batch-size", metavar="N", help="Images a model run.")]
 Workers = Annotated[
@@ -93,6 +93,66 @@ def reembed(
         terminal.talk(f"The library holds embeddings of {model} already: nothing to do")
     else:
         terminal.summary(report)
+    return 0
+
+
+def retag(
+    ctx: typer.Context,
+    taxonomy: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Your own labels, which the library then keeps; built-in goes back."),
+    ] = None,
+    device: OnDevice = Device.auto,
+) -> int:
+    """All tags anew, from stored embeddings and measures. No picture is opened.
+
+    \b
+    Examples:
+      picto retag                          # after an update, or after picto calibrate
+      picto retag --taxonomy my-labels.toml
+      picto retag --taxonomy built-in
+    """
+    terminal: Terminal = ctx.obj
+    terminal.retagged(terminal.library().retag(taxonomy=taxonomy, device=device.value))
+    return 0
+
+
+def calibrate(
+    ctx: typer.Context,
+    pictures: Annotated[
+        list[str], typer.Argument(metavar="IMAGES...", help="A varied set: files and folders, a thousand or more.")
+    ],
+    model: Annotated[
+        str,
+        typer.Option("--model", metavar="NAME", help="The model [default: the database's own].", show_default=False),
+    ] = "auto",
+    labels: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="A CSV or JSONL of what they show: path, objects, scenes, attributes."),
+    ] = None,
+    taxonomy: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Your own labels [default: the database's].", show_default=False)
+    ] = None,
+    device: OnDevice = Device.auto,
+    batch_size: BatchSize = 16,
+    workers: Workers = None,
+) -> int:
+    """Measure what a model's scores mean, so that its tags can be trusted. picto retag then applies it.
+
+    Pictures alone tell how high each label's score usually is; with --labels, how often it is right: a label is then
+    given only where it is right in eight of ten at least.
+
+    \b
+    Examples:
+      picto calibrate ~/photos --model siglip2-base
+      picto calibrate coco/val2017 --labels coco.csv --model siglip2-base
+    """
+    terminal: Terminal = ctx.obj
+    report = terminal.library().calibrate(
+        pictures, model=model, labels=labels, taxonomy=taxonomy, device=device.value, batch_size=batch_size,
+        workers=workers,
+    )  # fmt: skip
+    terminal.calibrated(report)
     return 0
 
 

@@ -1,32 +1,35 @@
-"""Opens a database for writing, chooses its model, and runs indexing or re-embedding over it."""
+"""Opens a database for writing, chooses its model, and runs indexing, re-embedding or re-tagging over it."""
 
 from __future__ import annotations
 
 import os
 import struct
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import apsw
 
-from pictocli.brain import choose, put_labels
+from pictocli.brain import choose, put_labels, tag_rows, taxonomy_of
 from pictocli.candidates import IndexOptions, Target
-from pictocli.errors import ModelError, ValidationError, check_range
+from pictocli.errors import ModelError, StoreError, ValidationError, check_range
 from pictocli.indexing import Indexer
 from pictocli.looking import embed_reference
 from pictocli.metadata import Metadata
 from pictocli.protocols import Progress
-from pictocli.records import Embedded, IndexReport, ModelSpec
+from pictocli.records import Embedded, IndexReport, ModelSpec, RetagReport
 from pictocli.reembedding import reembed
 from pictocli.references import ImageLike, at_path
+from pictocli.retagging import retag
 from pictocli.scan import Rules
-from pictocli.schema import connect, memory, translated
+from pictocli.schema import connect, memory, transaction, translated
 from pictocli.sqlite import SqliteStore
 from pictocli.staging import Staging
 from pictocli.taxonomy import load
 from pictocli.workers import default_workers
 
-__all__ = ["embed", "index", "reembed_library"]
+__all__ = ["embed", "index", "reembed_library", "retag_library"]
 
 
 def index(
@@ -100,6 +103,36 @@ def reembed_library(
     return report
 
 
+def retag_library(path: str, labels: str | None, device: str, progress: Progress) -> RetagReport:
+    """Make all tags of the library at `path` anew; see `Library.retag`."""
+    started = time.perf_counter()
+    with translated(path):
+        db = connect(path)
+        store = SqliteStore(db)
+        spec = store.spec()
+        if spec is None:
+            raise StoreError(f"{path} holds no images yet", "picto index FOLDER fills it")
+        taxonomy, own = taxonomy_of(store), store.meta("own_taxonomy")
+        if labels == "built-in":
+            taxonomy, own = load(), None
+        elif labels is not None:
+            taxonomy = load(Path(labels))
+            own = Path(labels).read_bytes().decode("utf-8")
+        tagger, rule = choose("auto", spec, device, progress).tagger(store, taxonomy)
+        contents = store.count_contents()
+        progress.found(contents)
+        with transaction(db):
+            store.set_meta("own_taxonomy", own)
+            put_labels(store, taxonomy)
+            changed = retag(db, tag_rows(tagger), lambda count: progress.done(count, 0))
+            store.drop_labels()
+            store.set_meta("tag_rule", rule)
+        progress.close()
+        images = store.count_images()
+        _tidy(db)
+    return RetagReport(images=images, changed=changed, rule=rule, seconds=time.perf_counter() - started)
+
+
 def _index(
     path: str, paths: Sequence[str], dataset: str | None, name: str, device: str, options: IndexOptions,
     progress: Progress,
@@ -109,10 +142,11 @@ def _index(
     db = connect(path, create=True, page_size=32768 if model.spec.dim > 1000 else 16384)
     store = SqliteStore(db)
     store.require_model(model.spec)
-    put_labels(store, load())
+    put_labels(store, taxonomy_of(store))
     targets = _targets(store, paths, dataset, create=True)
     report = Indexer(store, model.spec, model.brain(store), options, progress).run(targets)
     store.build_codes()
+    store.measure_pairs()
     _tidy(db)
     return report
 

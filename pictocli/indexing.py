@@ -28,7 +28,7 @@ from pictocli.workers import CrashedError, Job, Workers
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Brain", "Indexer", "checked"]
+__all__ = ["Brain", "Indexer", "checked", "outcome"]
 
 INSPECT_AHEAD = 64  # files; each is a hash and a kind
 DEFAULT_DPI = 72  # the second reference system's
@@ -67,6 +67,14 @@ def checked(vectors: NDArray[np.float32], spec: ModelSpec) -> list[bytes]:
     if vectors.shape[1] != spec.dim or not np.isfinite(norms).all() or np.abs(norms - 1).max(initial=0) > 1e-3:
         raise ModelError(f"{spec.id} gave an embedding that is not {spec.dim} finite numbers of unit length")
     return [vector.astype("<f4").tobytes() for vector in vectors]
+
+
+def outcome(pool: Workers, job: Job) -> Any:
+    """What a decoding job gave; Refused where it crashed its process."""
+    try:
+        return pool.result(job)
+    except CrashedError:
+        return Refused("crashed its decoder", "crash")
 
 
 def _ahead(items: Iterable[T], window: int) -> Iterator[T]:
@@ -119,7 +127,7 @@ class Indexer:
     def _inspected(self, candidates: Iterable[Candidate]) -> Iterator[tuple[Candidate, Inspected | Refused]]:
         jobs = ((candidate, self._workers.submit(inspect, candidate.path)) for candidate in candidates)
         for candidate, job in _ahead(jobs, INSPECT_AHEAD):
-            yield candidate, self._result(job)
+            yield candidate, outcome(self._workers, job)
 
     def _decoded(
         self, inspected: Iterable[tuple[Candidate, Inspected | Refused]]
@@ -130,13 +138,7 @@ class Indexer:
             for work, page, recipe in self._plan(candidate, what)
         )
         for work, page, job in _ahead(jobs, self.options.batch_size + 4 * self.options.workers):
-            yield work, page, self._result(job)
-
-    def _result(self, job: Job) -> Any:
-        try:
-            return self._workers.result(job)
-        except CrashedError:
-            return Refused("crashed its decoder", "crash")
+            yield work, page, outcome(self._workers, job)
 
     @held()
     def _plan(self, candidate: Candidate, what: Inspected | Refused) -> list[tuple[_Work, int, Recipe]]:

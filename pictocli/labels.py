@@ -8,7 +8,7 @@ from pictocli.errors import ValidationError
 from pictocli.queries import Queries
 from pictocli.records import CATEGORIES
 
-__all__ = ["resolve_labels"]
+__all__ = ["forms", "resolve_labels"]
 
 
 def resolve_labels(
@@ -31,14 +31,14 @@ def resolve_labels(
     return groups, names
 
 
-def _forms(name: str) -> list[str]:
+def forms(name: str) -> list[str]:
     """The spellings to try: as the taxonomy writes, then without a plural ending."""
     plain = "-".join(name.lower().replace("_", " ").replace("-", " ").split())
     return [plain] + [plain[: -len(end)] for end in ("s", "es") if plain.endswith(end)]
 
 
 def _resolve(queries: Queries, category: int, name: str) -> tuple[int, str]:
-    for form in _forms(name):
+    for form in forms(name):
         found = queries.label_id(category, form)
         if found:
             return found
@@ -48,13 +48,13 @@ def _resolve(queries: Queries, category: int, name: str) -> tuple[int, str]:
 def _nearest(queries: Queries, category: int, name: str) -> str:
     """A hint that names the category the label is in, or the labels it may have been meant for."""
     for other in range(len(CATEGORIES)):
-        for form in _forms(name):
+        for form in forms(name):
             found = queries.label_id(other, form)
             if found:
                 return f"{found[1]} is one of the {CATEGORIES[other]}: --{CATEGORIES[other]} {found[1]}"
     import difflib  # 4 ms that only a mistake pays
 
     spellings = queries.spellings(category)
-    close = difflib.get_close_matches(_forms(name)[0], spellings, n=4, cutoff=0.6)
+    close = difflib.get_close_matches(forms(name)[0], spellings, n=4, cutoff=0.6)
     labels = list(dict.fromkeys(spellings[spelling] for spelling in close))[:3]
     return f"nearest: {', '.join(labels)}" if labels else f"picto taxonomy --category {CATEGORIES[category]} lists all"

@@ -9,7 +9,15 @@ from typing import Any, cast
 
 from pictocli.protocols import NoProgress, Progress
 from pictocli.reading import MAX_LIMIT, Reader
-from pictocli.records import Embedded, IndexReport, Label, SimilarImage, TaggedImage
+from pictocli.records import (
+    CalibrationReport,
+    Embedded,
+    IndexReport,
+    Label,
+    RetagReport,
+    SimilarImage,
+    TaggedImage,
+)
 from pictocli.references import ImageLike
 
 __all__ = ["MAX_LIMIT", "Library", "default_path", "labels", "open_library"]
@@ -66,6 +74,30 @@ class Library(Reader):
 
         self.close()
         return reembed_library(self.path, model, device, batch_size, workers, self.progress)
+
+    def retag(self, *, taxonomy: str | os.PathLike[str] | None = None, device: str = "auto") -> RetagReport:
+        """Make all tags anew from stored embeddings and measures: no picture is opened.
+
+        taxonomy: a label list of one's own, which the library then keeps; "built-in" goes back to the bundled one;
+        None stays with the library's. The model is loaded only when the labels' prompts are new to the library.
+        Raises NotFoundError, ValidationError naming the line, StoreError, ModelError; the tags are then as they were.
+        """
+        from pictocli.filling import retag_library
+
+        self.close()
+        return retag_library(self.path, None if taxonomy is None else os.fspath(taxonomy), device, self.progress)
+
+    def calibrate(self, pictures: Iterable[str | os.PathLike[str]], **options: Any) -> CalibrationReport:
+        """Measure what a model's scores mean on a varied set of pictures, and keep it for this user.
+
+        options: model ("auto": the library's), labels (a CSV or JSONL of what the pictures show), taxonomy, device,
+        batch_size, workers; as in `picto calibrate --help`. `retag` applies it.
+        Raises NotFoundError, ValidationError, ModelError.
+        """
+        from pictocli.calibrating import calibrate
+
+        self.close()
+        return calibrate(self.path, [os.fspath(each) for each in pictures], self.progress, **options)
 
     def embed(self, images: Iterable[ImageLike], *, model: str = "auto", device: str = "auto") -> Iterator[Embedded]:
         """Embeddings of files or bytes, one by one; nothing is stored.

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from pictocli.errors import ValidationError
 
-__all__ = ["resize"]
+__all__ = ["VERSION", "resize"]
+
+VERSION = 1  # of what is done to a picture before the model sees it; calibrations hold for one
 
 _FILTERS = {"bilinear": PIL.Image.Resampling.BILINEAR, "bicubic": PIL.Image.Resampling.BICUBIC}
 

@@ -6,22 +6,18 @@ transaction swaps them in with their tags.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pictocli.brain import Model
-from pictocli.decode import Decoded, Inspected, Recipe, Refused, decode, inspect
+from pictocli.brain import Model, tag_rows, taxonomy_of
+from pictocli.decode import Decoded, Inspected, Recipe, decode, inspect
 from pictocli.errors import PictoError
-from pictocli.indexing import checked
+from pictocli.indexing import checked, outcome
 from pictocli.protocols import Progress
 from pictocli.records import IndexReport, Skipped
 from pictocli.staging import Staging
-from pictocli.workers import CrashedError, Job, Workers
-
-if TYPE_CHECKING:
-    from pictocli.tagging import Tagger
+from pictocli.workers import Workers
 
 __all__ = ["reembed"]
 
@@ -51,7 +47,10 @@ def reembed(store: Staging, model: Model, *, batch_size: int, workers: int, prog
             f"{len(report.skipped)} images cannot be embedded again, first {first.path}: {first.reason}",
             "the library is as it was; bring the files back or index the changes, then run this again",
         )
-    _swap(store, model.tagger(store))
+    tagger, rule = model.tagger(store, taxonomy_of(store))
+    store.swap_staged(tag_rows(tagger), rule)
+    store.build_codes()
+    store.measure_pairs()
     report.seconds = time.perf_counter() - started
     return report
 
@@ -64,7 +63,7 @@ def _stage(store: Staging, model: Model, pool: Workers, rows: Sequence[Sequence[
     jobs = []
     for row, look in looks:
         content_id, page, dpi, digest, kind, path = row
-        seen = _result(pool, look)
+        seen = outcome(pool, look)
         if not isinstance(seen, Inspected) or seen.digest != digest:
             reason = "changed since it was indexed" if isinstance(seen, Inspected) else str(seen.reason)
             report.skipped.append(Skipped(path, reason))
@@ -73,7 +72,7 @@ def _stage(store: Staging, model: Model, pool: Workers, rows: Sequence[Sequence[
         jobs.append((content_id, path, pool.submit(decode, path, kind, page, recipe)))
     decoded = []
     for content_id, path, job in jobs:
-        result = _result(pool, job)
+        result = outcome(pool, job)
         if isinstance(result, Decoded):
             decoded.append((content_id, result.pixels))
         else:
@@ -82,22 +81,3 @@ def _stage(store: Staging, model: Model, pool: Workers, rows: Sequence[Sequence[
         vectors = checked(model.embedder.embed_images(np.stack([pixels for _, pixels in decoded])), model.spec)
         store.stage([(content_id, vector) for (content_id, _), vector in zip(decoded, vectors, strict=True)])
         report.indexed += len(decoded)
-
-
-def _result(pool: Workers, job: Job) -> Any:
-    try:
-        return pool.result(job)
-    except CrashedError:
-        return Refused("crashed its decoder", "crash")
-
-
-def _swap(store: Staging, tagger: Tagger) -> None:
-    """Make the staged space the library's own, tags and all, in one transaction."""
-    import numpy as np
-
-    def tag(rows: Sequence[tuple[bytes, str]]) -> list[dict[str, dict[str, float]]]:
-        vectors = np.stack([np.frombuffer(blob, "<f4") for blob, _ in rows])
-        return tagger.tag(vectors, [json.loads(measures) for _, measures in rows])
-
-    store.swap_staged(tag)
-    store.build_codes()

@@ -152,10 +152,13 @@ def translated(path: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def transaction(db: apsw.Connection) -> Iterator[None]:
-    """One write transaction: committed at the end, undone on any exception.
+    """One write transaction: committed at the end, undone on any exception. Within another it is a part of that one.
 
     BEGIN IMMEDIATE takes the write lock at once, so a busy database fails before the work and not after it.
     """
+    if db.in_transaction:
+        yield
+        return
     db.execute("BEGIN IMMEDIATE")
     try:
         yield

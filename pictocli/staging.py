@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from pictocli.catalog import encoded
-from pictocli.records import CATEGORIES, ModelSpec
+from pictocli.records import ModelSpec
+from pictocli.retagging import Tag, retag
 from pictocli.schema import from_db, transaction
 from pictocli.sqlite import SqliteStore
 
 __all__ = ["Staging"]
-
-TAG_BATCH = 512  # images tagged at once: 600 logits each, float64, 2.5 MB
 
 
 class Staging(SqliteStore):
@@ -51,10 +48,8 @@ class Staging(SqliteStore):
         with transaction(self.db):
             self.db.executemany("INSERT OR REPLACE INTO staged VALUES(?, ?)", rows)
 
-    def swap_staged(
-        self, tag: Callable[[Sequence[tuple[bytes, str]]], Sequence[Mapping[str, Mapping[str, float]]]]
-    ) -> None:
-        """Make the staged space the library's own, in one transaction. tag: (embedding, measures) rows → their tags."""
+    def swap_staged(self, tag: Tag, rule: str) -> None:
+        """Make the staged space the library's own, with tags by `rule`, in one transaction."""
         with transaction(self.db):
             self.db.execute("DELETE FROM embedding")
             self.db.execute("INSERT INTO embedding SELECT content_id, v FROM staged")
@@ -66,16 +61,6 @@ class Staging(SqliteStore):
             new = f" {spec.id} {spec.revision} "  # in the names of this model's prompts
             self.db.execute("DELETE FROM vector WHERE instr(name, ?) = 0", (new,))
             self.set_meta("staged_model", None)
-            rows: list[Any] = self.db.execute(
-                "SELECT e.v, c.measures, c.id FROM content c JOIN embedding e ON e.content_id = c.id"
-            ).fetchall()
-            for start in range(0, len(rows), TAG_BATCH):
-                part = rows[start : start + TAG_BATCH]
-                tagged = tag([(vector, measures) for vector, measures, _ in part])
-                self.db.executemany(
-                    "UPDATE image SET objects = ?, scenes = ?, attributes = ? WHERE content_id = ?",
-                    [
-                        (*(json.dumps(tags[name]) for name in CATEGORIES), row[2])
-                        for row, tags in zip(part, tagged, strict=True)
-                    ],
-                )
+            self.keep_pairs(None)  # measured in the old space
+            retag(self.db, tag, lambda _: None)
+            self.set_meta("tag_rule", rule)

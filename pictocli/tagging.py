@@ -18,16 +18,18 @@ from pictocli.records import CATEGORIES, ModelSpec
 from pictocli.rules import compile_rule
 from pictocli.taxonomy import Taxonomy, prompts
 
-__all__ = ["Acceptance", "Tagger", "embed_prompts", "uncalibrated"]
+__all__ = [
+    *("CUTS", "LEAST_LIFT", "LEAST_LOGIT", "STEEPNESS", "Acceptance", "Tagger", "embed_prompts", "uncalibrated"),
+]
 
-_CUTS = {"objects": 2.5, "scenes": 2.0, "attributes": 2.0}  # z′; the largest of 200 is about 2.7 on any image
+CUTS = {"objects": 2.5, "scenes": 2.0, "attributes": 2.0}  # z′; the largest of 200 is about 2.7 on any image
 _CAPS = {"objects": 12, "scenes": 5, "attributes": 10}
 _MARGIN = 0.5  # logits by which a group's winner leads its runner-up
 _VOTE = 0.5  # logits that an implied label gains
-_LEAST_LIFT = 1.0  # logits over the null prompts
+LEAST_LIFT = 1.0  # logits over the null prompts
 _LEAST_SPREAD = 0.5  # logits; SigLIP's own spread over a category is 2..4, a blank page's may be nothing
-_LEAST_LOGIT = -13.8155  # p = 1e-6: SigLIP's right answers go down to 4e-4, "a dog" for two cats is 2e-7
-_STEEPNESS = 1.5
+LEAST_LOGIT = -13.8155  # p = 1e-6: SigLIP's right answers go down to 4e-4, "a dog" for two cats is 2e-7
+STEEPNESS = 1.5
 
 
 class Acceptance(Protocol):
@@ -55,9 +57,9 @@ def uncalibrated(
     """
     lift = logits - baseline[:, None]
     spread = np.maximum(lift.std(axis=1, keepdims=True), _LEAST_SPREAD)
-    above = (lift - lift.mean(axis=1, keepdims=True)) / spread - _CUTS[category]
-    accepted = (above >= 0) & (lift >= _LEAST_LIFT) & (logits >= _LEAST_LOGIT)
-    return 1 / (1 + np.exp(-_STEEPNESS * above)), accepted
+    above = (lift - lift.mean(axis=1, keepdims=True)) / spread - CUTS[category]
+    accepted = (above >= 0) & (lift >= LEAST_LIFT) & (logits >= LEAST_LOGIT)
+    return 1 / (1 + np.exp(-STEEPNESS * above)), accepted
 
 
 def embed_prompts(

@@ -15,12 +15,15 @@ from pictocli.options import Format
 from pictocli.progress import Bar
 from pictocli.records import (
     Answer,
+    CalibrationReport,
     Image,
     ImageDetail,
     IndexReport,
     Label,
     LibraryInfo,
+    RetagReport,
     SimilarImage,
+    Skipped,
     TaggedImage,
 )
 
@@ -171,15 +174,34 @@ class Terminal:
         if report.unmatched:
             rows = f"{counted(report.unmatched, 'row')} of the metadata file"
             self.talk(f"{self._paint('warning', 33)}: {rows} matched no file")
-        if report.skipped:
-            self.talk(f"{self._paint('warning', 33)}: skipped {len(report.skipped):,}")
-            shown = report.skipped if self.settings.verbose else report.skipped[:20]
+        self._skipped(report.skipped)
+
+    def retagged(self, report: RetagReport) -> None:
+        """What a retag did."""
+        images, spent = counted(report.images, "image"), time_of(report.seconds)
+        self.talk(f"Retagged {images} in {spent}: {report.changed:,} changed, tags are now {report.rule}")
+
+    def calibrated(self, report: CalibrationReport) -> None:
+        """What a calibration measured, and what to do with it."""
+        name = printable(report.model.rpartition("/")[2])
+        self.talk(f"Calibrated {name} on {counted(report.images, 'picture')} in {time_of(report.seconds)}")
+        if report.told:
+            self.talk(f"Known pictures of {report.told:,} labels; reliable, and given from now on: {report.able:,}")
+        self.talk(f"Kept in {shown_path(report.file)}")
+        self._skipped(report.skipped)
+        self.hint("picto retag makes the tags of a library by it")
+
+    def _skipped(self, skipped: Sequence[Skipped]) -> None:
+        """Files that gave no image, each with its reason."""
+        if skipped:
+            self.talk(f"{self._paint('warning', 33)}: skipped {len(skipped):,}")
+            shown = skipped if self.settings.verbose else skipped[:20]
             names = [shown_path(each.path) for each in shown]
             width = min(60, max(len(name) for name in names))
             for name, each in zip(names, shown, strict=True):
                 self.talk(f"  {pad(name, width)}  {each.reason}")
-            if len(shown) < len(report.skipped):
-                self.talk(f"  and {len(report.skipped) - len(shown):,} more: --verbose lists them")
+            if len(shown) < len(skipped):
+                self.talk(f"  and {len(skipped) - len(shown):,} more: --verbose lists them")
 
 
 def _sentence(report: IndexReport) -> str:

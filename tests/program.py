@@ -148,7 +148,8 @@ def _fill(base: Path, model: str) -> None:
     spec = hub.read_spec(files)
     store.require_model(spec)
     put_labels(store, load())
-    Model(spec, "cpu", NoProgress(), files).tagger(store)  # so that the program need not embed the prompts
+    rule = Model(spec, "cpu", NoProgress(), files).tagger(store, load())[1]  # so that the program need not embed them
+    store.set_meta("tag_rule", rule)
     pages = iter(PAGES)
     for name in ("holiday", "odd"):
         target = Target(store.add_root(str(base / name), name), str(base / name))

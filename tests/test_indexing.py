@@ -739,9 +739,9 @@ def test_times_are_of_the_image_and_not_of_the_models_start(
     """Loading the model takes seconds, its prompts minutes: neither is a picture's processing time."""
     real = brain.Model.tagger
 
-    def slowly(self: brain.Model, catalog: Any) -> Any:
+    def slowly(self: brain.Model, *args: Any) -> Any:
         time.sleep(1)
-        return real(self, catalog)
+        return real(self, *args)
 
     monkeypatch.setattr(brain.Model, "tagger", slowly)
     index(album, batch_size=5)

@@ -17,29 +17,43 @@ def ctrl_c() -> None:
 
 def test_one_waits_for_the_end_of_the_block() -> None:
     done = []
-    with pytest.raises(KeyboardInterrupt), held():
+
+    @held()
+    def work() -> None:
         ctrl_c()
         with held():
             done.append("inner")
         done.append("outer")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
     assert done == ["inner", "outer"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_second_one_stops_at_once() -> None:
     done = []
-    with pytest.raises(KeyboardInterrupt), held():
+
+    @held()
+    def work() -> None:
         ctrl_c()
         ctrl_c()
         done.append("too late")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
     assert done == []
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_an_error_in_the_block_goes_first() -> None:
-    with pytest.raises(ValueError, match="full"), held():
+    @held()
+    def work() -> None:
         ctrl_c()
         raise ValueError("full")
+
+    with pytest.raises(ValueError, match="full"):
+        work()
 
 
 def test_a_programs_own_handler_stays(monkeypatch: pytest.MonkeyPatch) -> None:

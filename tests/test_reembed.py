@@ -14,7 +14,7 @@ from checkpoints import save_siglip2
 from pictures import make_pdf, scene
 
 import pictocli
-from pictocli import reembedding, sqlite
+from pictocli import pairs, reembedding, sqlite
 from pictocli.decode import Refused
 from pictocli.errors import ModelError, ModelMismatchError, PictoError
 from pictocli.workers import CrashedError
@@ -118,6 +118,20 @@ def test_texts_and_codes_of_the_old_space_go(
     kept = {name.split()[0] for (name,) in rows("SELECT name FROM vector")}
     assert kept == {"labels", "nulls", "mean"}
     assert rows("SELECT count(*) FROM vector") == [(3,)]  # none of them the old model's
+
+
+def test_pairs_are_those_of_the_new_space(
+    album: Path, other: str, rows: Rows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, index: Any
+) -> None:
+    monkeypatch.setattr(pairs, "ENOUGH", 10)
+    index(album)
+    kept = "SELECT value FROM meta WHERE key = 'pairs'"
+    before = json.loads(rows(kept)[0][0])
+    reembed(tmp_path, other)
+    after = json.loads(rows(kept)[0][0])
+    assert (before["n"], after["n"]) == (15, 15)
+    assert after["model"] == other
+    assert after["cosines"] != before["cosines"]
 
 
 @pytest.mark.parametrize(

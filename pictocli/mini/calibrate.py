@@ -1,0 +1,64 @@
+"""Makes calibration.json for the bundled model, from pictures that never trained.
+
+    python -m pictocli.mini.calibrate DATA
+
+DATA is the folder of the training data. The model looks at the rows i % 10 == 9 of every set; what is true of them
+comes from truth.toml, which was written by hand, class by class.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pictocli import calibration, hub
+from pictocli.fitting import fit
+from pictocli.mini.captions import DATA_SETS, read_classes
+from pictocli.mini.pictures import decode
+from pictocli.mini.truth import read_truth
+from pictocli.preprocess import resize
+from pictocli.siglip import Siglip
+from pictocli.tagging import embed_prompts
+from pictocli.taxonomy import load
+
+__all__ = ["held_out"]
+
+
+def held_out(data: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Pictures uint8 [n, 64, 64, 3] that never trained, and their classes as places in `read_classes`."""
+    first = {c.data_set: i for i, c in reversed(list(enumerate(read_classes(data))))}
+    pictures, numbers = [], []
+    for name in DATA_SETS:
+        seen, labels = decode(data / f"{name}.npz")
+        pictures.append(seen[9::10].transpose(0, 2, 3, 1))
+        numbers.append(labels[9::10] + first.get(name, 0))
+    return np.concatenate(pictures), np.concatenate(numbers)
+
+
+def main(data: Path) -> None:
+    """Look, fit, write, and say how many labels can be given."""
+    taxonomy = load()
+    files = hub.resolve("mini")
+    spec = hub.read_spec(files)
+    model = Siglip(files, spec, "cpu")
+    pictures, numbers = held_out(data)
+    inputs = [resize(Image.fromarray(picture), spec.image_size, spec.resample) for picture in pictures]
+    vectors = np.concatenate([model.embed_images(np.stack(inputs[i : i + 256])) for i in range(0, len(inputs), 256)])
+    prompts, _ = embed_prompts(taxonomy, model)
+    logits = spec.scale * (vectors.astype(np.float64) @ prompts.T) + spec.bias
+    column = {label.id: i for i, label in enumerate(taxonomy.labels)}
+    ids, table = read_truth(data, taxonomy)
+    known = np.full(logits.shape, -1, np.int8)
+    known[:, [column[name] for name in ids]] = table[numbers]
+    made = fit(spec, taxonomy, logits, known)
+    calibration.write(files.folder / calibration.FILE, made)
+    able = [name for name, each in made.labels.items() if each.tau is not None]
+    print(f"{len(vectors)} pictures; of {len(made.labels)} labels {len(able)} can be given: {' '.join(able)}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
