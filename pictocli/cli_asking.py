@@ -11,7 +11,6 @@ import typer
 
 from pictocli.display import closer, counted
 from pictocli.errors import PictoError, ValidationError
-from pictocli.library import labels
 from pictocli.options import (
     Category,
     Device,
@@ -267,7 +266,7 @@ def taxonomy(
     category: Annotated[Category | None, typer.Option("--category", help="One category only.")] = None,
     form: Form = None,
 ) -> int:
-    """The curated labels that tags are taken from, with aliases.
+    """The labels that tags are taken from, with aliases.
 
     \b
     Examples:
@@ -275,5 +274,5 @@ def taxonomy(
       picto taxonomy --format tsv | grep dog
     """
     terminal: Terminal = ctx.obj
-    terminal.rows(labels(category.value if category else None), Label, terminal.form(form, False))
+    terminal.rows(terminal.library().labels(category.value if category else None), Label, terminal.form(form, False))
     return 0

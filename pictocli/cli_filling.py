@@ -108,7 +108,7 @@ def retag(
 
     \b
     Examples:
-      picto retag                          # after an update, or after picto calibrate
+      picto retag                      # after an update, or picto calibrate
       picto retag --taxonomy my-labels.toml
       picto retag --taxonomy built-in
     """
@@ -137,10 +137,10 @@ def calibrate(
     batch_size: BatchSize = 16,
     workers: Workers = None,
 ) -> int:
-    """Measure what a model's scores mean, so that its tags can be trusted. picto retag then applies it.
+    """Measure what a model's scores mean, so that tags can be trusted.
 
     Pictures alone tell how high each label's score usually is; with --labels, how often it is right: a label is then
-    given only where it is right in eight of ten at least.
+    given only where it is right in eight of ten at least. picto retag applies what was measured.
 
     \b
     Examples:

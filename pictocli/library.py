@@ -99,6 +99,16 @@ class Library(Reader):
         self.close()
         return calibrate(self.path, [os.fspath(each) for each in pictures], self.progress, **options)
 
+    def labels(self, category: str | None = None) -> list[Label]:
+        """The labels that tags are taken from, of one category or of all: the library's own, else the bundled ones."""
+        if os.path.exists(self.path):
+            from pictocli.taxonomy import parse
+
+            if own := self._queries().meta("own_taxonomy"):
+                found = parse(own.encode(), "kept in the library").labels
+                return [label for label in found if category in (None, label.category)]
+        return labels(category)
+
     def embed(self, images: Iterable[ImageLike], *, model: str = "auto", device: str = "auto") -> Iterator[Embedded]:
         """Embeddings of files or bytes, one by one; nothing is stored.
 

@@ -192,7 +192,10 @@ def _by_id(rows: Iterable[_Row]) -> dict[str, _Row]:
     for row in rows:
         first = found.setdefault(row.id, row)
         if first is not row:
-            message = f"the id {row.id!r} stands twice, in {first.category} and {row.category}"
+            where = f" in {row.category}"
+            if first.category != row.category:
+                where = f", in {first.category} and {row.category}"
+            message = f"the id {row.id!r} stands twice{where}"
             raise FaultError(message, (*row.place, "id"), (*first.place, "id"), either=True)
     return found
 
