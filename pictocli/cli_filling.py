@@ -137,7 +137,7 @@ def calibrate(
     batch_size: BatchSize = 16,
     workers: Workers = None,
 ) -> int:
-    """Measure what a model's scores mean, so that tags can be trusted.
+    """Measure what a model's scores mean, to trust its tags.
 
     Pictures alone tell how high each label's score usually is; with --labels, how often it is right: a label is then
     given only where it is right in eight of ten at least. picto retag applies what was measured.
