@@ -11,10 +11,11 @@ from pictocli.calibration import LEAST_SIGMA, Calibration, Constants, identity, 
 from pictocli.records import CATEGORIES, ModelSpec
 from pictocli.taxonomy import Taxonomy
 
-__all__ = ["ENOUGH", "RELIABLE", "average_precision", "fit", "platt", "threshold", "wilson"]
+__all__ = ["ENOUGH", "LEAST", "RELIABLE", "average_precision", "fit", "platt", "threshold", "wilson"]
 
 ENOUGH = 20  # pictures that must be given a label before its precision is believed
 RELIABLE = 0.8  # what the lower end of that precision's interval must reach
+LEAST = 0.5  # probability: what is more likely false than true is never said, however often the label holds
 SHRINK = 4.0  # precision of the prior that pulls a label's (α, β) to its category's: outweighed by some 20 positives
 _Array = NDArray[np.float64]
 
@@ -27,11 +28,15 @@ def wilson(right: _Array, given: _Array, z: float = 1.96) -> _Array:
 
 
 def threshold(p: _Array, true: NDArray[np.bool_], *, reliable: float = RELIABLE, enough: int = ENOUGH) -> float | None:
-    """The lowest τ at which the label is still reliable: of the pictures with p ≥ τ, `enough` at least, the share that
-    is true has a Wilson bound of `reliable` at least. None when there is none. p, true: [n]."""
+    """The lowest τ, LEAST at least, at which a label is still reliable; None when there is none. p, true: [n].
+
+    Reliable: there are `enough` pictures with p ≥ τ, and Wilson's bound of the share that is true is `reliable`.
+    """
     order = np.argsort(-p, kind="stable")
     given = np.arange(1.0, len(p) + 1)
-    good = (given >= enough) & (wilson(np.cumsum(true[order], dtype=np.float64), given) >= reliable)
+    good = (
+        (given >= enough) & (wilson(np.cumsum(true[order], dtype=np.float64), given) >= reliable) & (p[order] >= LEAST)
+    )
     good[:-1] &= p[order][:-1] > p[order][1:]  # equal values are given together
     if not good.any():
         return None

@@ -177,8 +177,9 @@ def test_wilsons_bound_as_tables_have_it(right: int, given: int, bound: float) -
         pytest.param([0.9] * 20, [1] * 20, 0.9, id="twenty right"),
         pytest.param([0.9] * 19, [1] * 19, None, id="too few"),
         pytest.param([0.9] * 20, [1] * 19 + [0], None, id="one wrong of twenty"),
-        pytest.param([0.9] * 30 + [0.4], [1] * 30 + [0], 0.4, id="the lowest that is reliable"),
-        pytest.param([0.9] * 30 + [0.4] * 40, [1] * 30 + [1, 0] * 20, 0.9, id="equal values are given together"),
+        pytest.param([0.9] * 30 + [0.6], [1] * 30 + [0], 0.6, id="the lowest that is reliable"),
+        pytest.param([0.9] * 30 + [0.6] * 40, [1] * 30 + [1, 0] * 20, 0.9, id="equal values are given together"),
+        pytest.param([0.9] * 30 + [0.4], [1] * 31, 0.9, id="never what is more likely false"),
         pytest.param([0.1] * 5, [0] * 5, None, id="nothing right"),
     ],
 )

@@ -33,8 +33,8 @@ VOLATILE = [
     (re.compile(r"\d+(\.\d)? MB$"), "SIZE"),
     (re.compile(r"[█▏▎▍▌▋▊▉]+"), "BAR"),
 ]
-NUMBER = re.compile(r"[+-]?\d*\.\d+")
-TOLERANCE = 0.02  # cosines in bfloat16 and in float32 differ in their third decimal
+NUMBER = re.compile(r"([+-]?\d*\.?\d+)(%?)")
+TOLERANCE = {"": 0.02, "%": 1.0}  # cosines in bfloat16 and in float32 differ in their third decimal
 
 
 def blocks(text: str) -> list[list[tuple[str, str]]]:
@@ -79,8 +79,9 @@ def same(one: list[list[str]], other: list[list[str]]) -> bool:
     if [len(line) for line in one] != [len(line) for line in other]:
         return False
     for left, right in zip(chain(*one), chain(*other), strict=True):
-        if NUMBER.fullmatch(left) and NUMBER.fullmatch(right):
-            if abs(float(left) - float(right)) > TOLERANCE:
+        a, b = NUMBER.fullmatch(left), NUMBER.fullmatch(right)
+        if a and b and a[2] == b[2] and ("." in left or a[2]):
+            if abs(float(a[1]) - float(b[1])) > TOLERANCE[a[2]]:
                 return False
         elif left != right:
             return False
