@@ -102,10 +102,7 @@ class Page:
     def detail(self, image: ImageDetail) -> None:
         """Everything known of one image, a line a kind of thing."""
         kind = [f"{image.width}×{image.height}", image.kind.upper(), size_of(image.size), _local(image.modified)]
-        lines = [("image", kind), ("dataset", [image.dataset] + ([f"{image.folder}/"] if image.folder else []))]
-        lines += [
-            (each, _scored(image.scores[each]).split("  ") if image.scores[each] else ["–"]) for each in CATEGORIES
-        ]
+        lines = []
         if image.metadata:
             lines.append(("metadata", [f"{key}={value}" for key, value in image.metadata.items()]))
         lines += [("copy", [shown_path(path)]) for path in image.copies]
@@ -117,7 +114,23 @@ class Page:
         width = min(self._console.width, _MEASURE)
         title = self._path(image, width - len(tail) - 2)
         self._line(title.append(pad(tail, max(width - title.cell_len, len(tail) + 2), right=True), "dim"))
+        self._lines([("image", kind), ("dataset", [image.dataset] + ([f"{image.folder}/"] if image.folder else []))])
+        guessed = [name for scores in image.scores.values() for name, score in scores.items() if score < 1]
+        widest = max((cell_len(name) for name in guessed), default=0)
+        for category in CATEGORIES:
+            self._tags(category, image.scores[category], widest)
         self._lines(lines)
+
+    def _tags(self, category: str, scores: Mapping[str, float], widest: int) -> None:
+        """What is certain on one line, as measured attributes are; the others below each other, with bars."""
+        certain = [name for name, score in scores.items() if score >= 1]
+        if certain or not scores:
+            self._lines([(category, certain or ["–"])])
+        others = {name: score for name, score in scores.items() if score < 1}
+        for at, (name, score) in enumerate(others.items()):
+            line = Text(f"  {'' if at or certain else category:<{_INDENT - 2}}", "dim")
+            line.append(f"{pad(name, widest)}  {fraction(score)}  ", "default")
+            self._line(line.append(bar(score, unicode=self._unicode).rstrip(), "green"))
 
     def info(self, info: LibraryInfo) -> None:
         """The database at a glance, with the most common labels as bars."""
