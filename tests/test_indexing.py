@@ -394,9 +394,11 @@ def test_a_ctrl_c_between_the_commit_and_the_count_is_counted(
         if not sent:
             sent.append(os.kill(os.getpid(), signal.SIGINT))
 
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     with monkeypatch.context() as patch:
         patch.setattr(indexing.SqliteStore, "write", write)
         report = index(album, batch_size=2)
+    signal.signal(signal.SIGINT, before)
     assert report.interrupted
     assert report.indexed == len(ids(rows)) == 2
 
