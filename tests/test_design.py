@@ -25,6 +25,7 @@ MODULES = sorted(path.stem for path in HOUSE.glob("*.py") if path.stem != "__ini
 # A module imports from the rows above its own, never from its own row or below.
 ROWS = (
     ("errors", "records", "display", "workers", "progress", "interrupts"),
+    ("weights",),
     ("protocols", "schema", "rules", "checkpoint", "text", "scan", "metadata", "options", "preprocess", "render",
      "tables", "pairs", "toml_lines"),
     ("catalog", "retagging", "taxonomy", "hub", "siglip", "pixels"),
