@@ -7,18 +7,16 @@ is refused in a millisecond rather than after 4 s of imports.
 from __future__ import annotations
 
 import hashlib
-import json
 import math
-import re
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pictocli.errors import ModelError
 from pictocli.records import ModelSpec
+from pictocli.weights import HINT, Tensors, read_header, read_object, weight_files
 
-__all__ = ["TOKENIZER_FILES", "ModelFiles", "fingerprint", "lacking", "read_spec"]
+__all__ = ["TOKENIZER_FILES", "ModelFiles", "TextShape", "fingerprint", "lacking", "read_spec", "read_text_shape"]
 
 TOKENIZER_FILES = (
     "special_tokens_map.json",
@@ -27,12 +25,8 @@ TOKENIZER_FILES = (
     "tokenizer.model",
     "tokenizer_config.json",
 )
-_WHOLE = "model.safetensors"
-_SHARDS = "model.safetensors.index.json"
-_HEADER_LIMIT = 100_000_000  # the safetensors library's own limit
 _EDGE = 65_536
 _RESAMPLE = {2: "bilinear", 3: "bicubic"}  # PIL's numbers, which preprocessor_config.json holds
-_HINT = "fetch the model's files again, or use --model mini"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +38,32 @@ class ModelFiles:
     folder: Path
 
 
+@dataclass(frozen=True, slots=True)
+class TextShape:
+    """What the arithmetic of a text tower depends on, beside its weights.
+
+    width, inner: numbers a token has, and has inside the MLP. length: positions. dim: numbers of an embedding.
+    activation: transformers' name for it. epsilon: added to a variance before its root is taken.
+    """
+
+    vocabulary: int
+    width: int
+    inner: int
+    layers: int
+    heads: int
+    length: int
+    dim: int
+    activation: str
+    epsilon: float
+
+
 def read_spec(files: ModelFiles) -> ModelSpec:
     """Read what fixes the embedding space: sizes, the resize filter, scale and bias.
 
     Raises ModelError when a file is missing or broken, when the model is not a fixed-resolution SigLIP or SigLIP 2,
     or when its preprocessing is not what picto does (a square, x / 127.5 - 1).
     """
-    config = _object(files.folder / "config.json")
+    config = read_object(files.folder / "config.json")
     kind = config.get("model_type")
     if kind != "siglip":  # fixed-resolution SigLIP 2 says "siglip" as well; "siglip2" is NaFlex
         raise ModelError(
@@ -61,7 +74,7 @@ def read_spec(files: ModelFiles) -> ModelSpec:
     image_size = _number(vision, "image_size", 224)
     processing = _processing(files.folder)
     _check_processing(files.id, processing, image_size)
-    tensors = _Tensors(files.folder)
+    tensors = Tensors(files.folder)
     return ModelSpec(
         id=files.id,
         revision=files.revision,
@@ -71,6 +84,34 @@ def read_spec(files: ModelFiles) -> ModelSpec:
         text_length=_number(text, "max_position_embeddings", 64),
         scale=math.exp(min(tensors.scalar("logit_scale"), 50.0)),  # real ones are near 4.7; e^50 still fits a float32
         bias=tensors.scalar("logit_bias"),
+    )
+
+
+def read_text_shape(folder: Path) -> TextShape:
+    """Read the text tower's sizes, of a whole model or of a text tower that was saved alone.
+
+    What config.json leaves out has the default of transformers' SiglipTextConfig, which is Siglip2TextConfig's too.
+    Raises ModelError when config.json is missing or broken, or describes something else.
+    """
+    config = read_object(folder / "config.json")
+    text = _part(config, "text_config") if config.get("model_type") in ("siglip", "siglip2") else config
+    kind = text.get("model_type", "siglip_text_model" if text is not config else None)
+    if kind not in ("siglip_text_model", "siglip2_text_model"):
+        raise ModelError(f"the text half in {folder} is of type {kind}, not a SigLIP's", "use another model")
+    width, heads = _number(text, "hidden_size", 768), _number(text, "num_attention_heads", 12)
+    epsilon = text.get("layer_norm_eps", 1e-6)
+    if width % heads or not isinstance(epsilon, float) or not 0 <= epsilon < 1:
+        raise ModelError(f"config.json gives {heads} heads for {width} numbers, and an epsilon of {epsilon!r}", HINT)
+    return TextShape(
+        vocabulary=_number(text, "vocab_size", 32_000),
+        width=width,
+        inner=_number(text, "intermediate_size", 3072),
+        layers=_number(text, "num_hidden_layers", 12),
+        heads=heads,
+        length=_number(text, "max_position_embeddings", 64),
+        dim=width if text.get("projection_size") is None else _number(text, "projection_size", width),
+        activation=str(text.get("hidden_act", "gelu_pytorch_tanh")),
+        epsilon=epsilon,
     )
 
 
@@ -89,14 +130,14 @@ def fingerprint(folder: Path) -> str:
                 content = path.read_bytes()
                 digest.update(f"{name}\0{len(content)}\0".encode() + content)
         for path in sorted(folder.glob("*.safetensors")):
-            header, size = _header(path)
+            header, size = read_header(path)
             digest.update(f"{path.name}\0{size}\0".encode() + header)
             with path.open("rb") as stream:
                 digest.update(stream.read(_EDGE))
                 stream.seek(max(0, size - _EDGE))
                 digest.update(stream.read(_EDGE))
     except OSError as exc:
-        raise ModelError(f"no model can be read in {folder}: {exc}", _HINT) from exc
+        raise ModelError(f"no model can be read in {folder}: {exc}", HINT) from exc
     return digest.hexdigest()[:12]
 
 
@@ -109,23 +150,11 @@ def lacking(folder: Path) -> str | None:
     if not any((folder / name).is_file() for name in ("spiece.model", "tokenizer.json", "tokenizer.model")):
         return "a tokenizer"
     try:
-        for path in _weights(folder):
-            _header(path)
+        for path in weight_files(folder):
+            read_header(path)
     except ModelError as exc:
         return str(exc)
     return None
-
-
-def _object(path: Path) -> dict[str, Any]:
-    try:
-        loaded = json.loads(path.read_bytes())
-    except FileNotFoundError as exc:
-        raise ModelError(f"there is no {path.name} in {path.parent}", _HINT) from exc
-    except (OSError, ValueError) as exc:
-        raise ModelError(f"cannot read {path}: {exc}", _HINT) from exc
-    if not isinstance(loaded, dict):
-        raise ModelError(f"{path} does not hold a JSON object", _HINT)
-    return loaded
 
 
 def _part(config: dict[str, Any], name: str) -> dict[str, Any]:
@@ -137,15 +166,15 @@ def _number(config: dict[str, Any], name: str, default: int) -> int:
     """A whole number above 0; transformers leaves out of config.json what equals its class's default."""
     value = config.get(name, default)
     if not isinstance(value, int) or value < 1:
-        raise ModelError(f"config.json gives {value!r} for {name}", _HINT)
+        raise ModelError(f"config.json gives {value!r} for {name}", HINT)
     return value
 
 
 def _processing(folder: Path) -> dict[str, Any]:
     """The image processor's settings. transformers 5 saves them inside processor_config.json, the hub's are apart."""
     if not (folder / "preprocessor_config.json").is_file() and (folder / "processor_config.json").is_file():
-        return _part(_object(folder / "processor_config.json"), "image_processor")
-    return _object(folder / "preprocessor_config.json")
+        return _part(read_object(folder / "processor_config.json"), "image_processor")
+    return read_object(folder / "preprocessor_config.json")
 
 
 def _check_processing(model: str, processing: dict[str, Any], image_size: int) -> None:
@@ -170,81 +199,3 @@ def _resample(model: str, processing: dict[str, Any]) -> str:
     if not isinstance(named, int) or named not in _RESAMPLE:
         raise ModelError(f"{model} wants resize filter {named}, which picto does not have", "use another model")
     return _RESAMPLE[named]
-
-
-def _weights(folder: Path) -> list[Path]:
-    """The safetensors files that make up the model, each present. transformers prefers the whole file, so do we."""
-    if (folder / _WHOLE).is_file():
-        return [folder / _WHOLE]
-    if not (folder / _SHARDS).is_file():
-        raise ModelError(f"there is no {_WHOLE} in {folder}", "picto reads safetensors only, never pickled weights")
-    names = sorted({str(name) for name in _part(_object(folder / _SHARDS), "weight_map").values()})
-    for name in names:
-        if not re.fullmatch(r"[\w.-]+\.safetensors", name) or not (folder / name).is_file():
-            raise ModelError(f"{_SHARDS} in {folder} names {name}, which is not there", _HINT)
-    if not names:
-        raise ModelError(f"{_SHARDS} in {folder} names no files", _HINT)
-    return [folder / name for name in names]
-
-
-def _header(path: Path) -> tuple[bytes, int]:
-    """A safetensors file's header and the file's size in bytes. Raises ModelError when it is cut short or no such."""
-    try:
-        with path.open("rb") as stream:
-            size = stream.seek(0, 2)
-            stream.seek(0)
-            start = stream.read(8)
-            length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
-            header = stream.read(length) if 2 <= length <= min(_HEADER_LIMIT, size - 8) else b""
-    except OSError as exc:
-        raise ModelError(f"cannot read {path}: {exc}", _HINT) from exc
-    if not header:
-        raise ModelError(f"{path} is no whole safetensors file", _HINT)
-    end = max((entry["data_offsets"][1] for entry in _entries(header, path).values()), default=0)
-    if size != 8 + length + end:
-        raise ModelError(f"{path} holds {size} bytes instead of {8 + length + end}", _HINT)
-    return header, size
-
-
-def _entries(header: bytes, path: Path) -> dict[str, dict[str, Any]]:
-    """Tensor name → {dtype, shape, data_offsets}, the offsets checked to be two ordered integers."""
-    try:
-        tensors = {name: dict(entry) for name, entry in json.loads(header).items() if name != "__metadata__"}
-        for entry in tensors.values():
-            start, end = entry["data_offsets"]
-            if not (isinstance(start, int) and isinstance(end, int) and 0 <= start <= end):
-                raise ValueError("offsets out of order")
-    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as exc:
-        raise ModelError(f"the header of {path} cannot be read: {exc}", _HINT) from exc
-    return tensors
-
-
-class _Tensors:
-    """Reads single numbers out of a checkpoint's weight files."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._at: dict[str, tuple[Path, int, dict[str, Any]]] = {}
-        for path in _weights(folder):
-            header, _ = _header(path)
-            self._at.update({name: (path, 8 + len(header), entry) for name, entry in _entries(header, path).items()})
-
-    def scalar(self, name: str) -> float:
-        """The one number in a tensor of shape [] or [1], stored as F32, F16 or BF16."""
-        if name not in self._at:
-            raise ModelError(f"the weights in {self._folder} hold no {name}", "use a whole SigLIP model, both towers")
-        path, start, entry = self._at[name]
-        formats = {"F32": ("<f", 4), "F16": ("<e", 2), "BF16": ("<f", 2)}
-        layout, width = formats.get(str(entry.get("dtype")), ("", 0))
-        first, end = entry["data_offsets"]
-        if not width or end - first != width:
-            raise ModelError(f"{name} in {path} is not one number of type F32, F16 or BF16", _HINT)
-        with path.open("rb") as stream:
-            stream.seek(start + first)
-            raw = stream.read(width)
-        if entry["dtype"] == "BF16":
-            raw = b"\0\0" + raw  # bfloat16 is the upper half of a float32
-        value = float(struct.unpack(layout, raw)[0])
-        if not math.isfinite(value):
-            raise ModelError(f"{name} in {path} is not a finite number", _HINT)
-        return value

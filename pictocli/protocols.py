@@ -1,4 +1,4 @@
-"""What indexing is handed: an embedder, and a place to report progress. Read this page first.
+"""What indexing and searching are handed: an embedder, and a place to report progress. Read this page first.
 
 Data flows one way: `scan` finds files, `decode` turns each into model input and measures, an `Embedder` turns model
 input into vectors, `tagging` turns vectors and measures into tags, `sqlite` keeps it all, a transaction a batch.
@@ -15,13 +15,20 @@ if TYPE_CHECKING:  # numpy costs 60 ms: queries on indexed images never load it
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Embedder", "NoProgress", "Progress"]
+__all__ = ["Embedder", "NoProgress", "Progress", "TextEmbedder"]
 
 
-class Embedder(Protocol):
-    """Turns pictures and words into points of one space."""
+class TextEmbedder(Protocol):
+    """Turns words into points of a space."""
 
     spec: ModelSpec
+
+    def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Embed n texts, canonicalised here (lower case, no punctuation). Returns float32 [n, dim], L2-normalised."""
+
+
+class Embedder(TextEmbedder, Protocol):
+    """Turns pictures and words into points of one space."""
 
     def embed_images(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embed n upright RGB pictures.
@@ -29,9 +36,6 @@ class Embedder(Protocol):
         pixels: uint8 [n, image_size, image_size, 3]. Returns float32 [n, dim], L2-normalised, all finite.
         Raises ModelError when the model yields a non-finite value even in float32.
         """
-
-    def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Embed n texts, canonicalised here (lower case, no punctuation). Returns float32 [n, dim], L2-normalised."""
 
 
 class Progress(Protocol):

@@ -143,8 +143,8 @@ class Reader:
     ) -> Answer:
         """Images that match words, best first, each with its cosine and SigLIP's probability.
 
-        min_probability: least probability, 0..1. The first search for words loads the model; the database keeps their
-        embedding. Raises ValidationError, NotFoundError, ModelError.
+        min_probability: least probability, 0..1. The first search for words runs the model's text half; the database
+        keeps their embedding. Raises ValidationError, NotFoundError, ModelError.
         """
         started = time.perf_counter()
         check_range("limit", limit, 1, MAX_LIMIT)
@@ -153,7 +153,7 @@ class Reader:
 
         queries, spec = self._queries(), self._spec()
         folders = queries.folders(Scope(dataset, folder))  # a wrong scope is told before a model is loaded
-        vector = text_vector(self.path, queries, text, lambda: self._own_model(device).embedder)
+        vector = text_vector(self.path, queries, text, lambda: self._own_model(device).text_embedder)
         hits, exactly = self._nearest(vector, folders, limit, 0, exact)
         scored = [(found, cosine, probability(spec, cosine)) for found, cosine in hits]
         passing = [hit for hit in scored if hit[2] >= min_probability]

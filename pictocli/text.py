@@ -45,13 +45,17 @@ def load_tokenizer(folder: Path, length: int) -> _Encode:
     Raises ModelError when the folder holds no tokenizer that can be read.
     """
     config = {**_read(folder / "special_tokens_map.json"), **_read(folder / "tokenizer_config.json")}
+    pieces, merges = folder / "tokenizer.model", folder / "tokenizer.json"
+    # a Gemma's two files say the same, but 256,000 pieces load in 0.05 s from the one, in 0.6 s or more from the other;
+    # where the config is silent about the closing token, tokenizer.json's own template has the say
+    gemma = str(config.get("tokenizer_class")).startswith(("Gemma", "Siglip2")) and "add_eos_token" in config
     try:
         if (folder / "spiece.model").is_file():
             return _siglip(folder / "spiece.model", config, length)
-        if (folder / "tokenizer.json").is_file():
-            return _from_json(folder / "tokenizer.json", config, length)
-        if (folder / "tokenizer.model").is_file():
-            return _gemma(folder / "tokenizer.model", config, length)
+        if pieces.is_file() and (gemma or not merges.is_file()):
+            return _gemma(pieces, config, length)
+        if merges.is_file():
+            return _from_json(merges, config, length)
     except ModelError:
         raise
     except Exception as exc:  # tokenizers raises bare Exception, sentencepiece RuntimeError and OSError
@@ -112,7 +116,7 @@ def _siglip(path: Path, config: dict[str, Any], length: int) -> _Encode:
 
 
 def _gemma(path: Path, config: dict[str, Any], length: int) -> _Encode:
-    """SigLIP 2 from its SentencePiece file, for folders without tokenizer.json. Defaults of the hub's checkpoints."""
+    """SigLIP 2 from its SentencePiece file. Defaults of the hub's checkpoints."""
     defaults = {"bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>"}
     encode, ids = _pieces(path, {role: _token(config, role, default) for role, default in defaults.items()})
     before = [ids["bos_token"]] if config.get("add_bos_token", False) else []

@@ -11,7 +11,7 @@ import apsw
 
 from pictocli.catalog import Catalog
 from pictocli.errors import StoreError, ValidationError
-from pictocli.protocols import Embedder
+from pictocli.protocols import TextEmbedder
 from pictocli.queries import Queries
 from pictocli.records import ModelSpec
 from pictocli.schema import connect
@@ -25,7 +25,7 @@ def probability(spec: ModelSpec, cosine: float) -> float:
     return 1 / (1 + math.exp(-max(-700.0, min(700.0, spec.scale * cosine + spec.bias))))
 
 
-def text_vector(path: str, queries: Queries, text: str, embedder: Callable[[], Embedder]) -> bytes:
+def text_vector(path: str, queries: Queries, text: str, embedder: Callable[[], TextEmbedder]) -> bytes:
     """The embedding of a text as float32 bytes: the kept one, else a new one, kept if the database can be written.
 
     Raises ValidationError for a text without a letter or digit.

@@ -13,9 +13,11 @@ from pathlib import Path
 import pytest
 
 import pictocli
+from pictocli import hub
 from pictocli.catalog import Catalog
 from pictocli.records import Pairs
 from pictocli.schema import connect
+from pictocli.sqlite import SqliteStore
 
 ROOT = Path(__file__).parent.parent
 HOUSE = ROOT / "pictocli"
@@ -25,9 +27,10 @@ MODULES = sorted(path.stem for path in HOUSE.glob("*.py") if path.stem != "__ini
 # A module imports from the rows above its own, never from its own row or below.
 ROWS = (
     ("errors", "records", "display", "workers", "progress", "interrupts"),
+    ("weights",),
     ("protocols", "schema", "rules", "checkpoint", "text", "scan", "metadata", "options", "preprocess", "render",
      "tables", "pairs", "toml_lines"),
-    ("catalog", "retagging", "taxonomy", "hub", "siglip", "pixels"),
+    ("catalog", "retagging", "taxonomy", "hub", "siglip", "tower", "pixels"),
     ("tagging", "sqlite", "queries", "decode"),
     ("calibration", "candidates", "references", "words", "labels", "overview", "staging"),
     ("brain", "fitting", "labelled"),
@@ -234,6 +237,23 @@ def test_how_unusual_a_similarity_is_loads_nothing_heavy(asked: list[str], libra
     assert code == 0, done.stderr[:500]
     assert found["pairs"]["n"] == 1000 if asked == ["info"] else 0 <= found[0]["closer_than"] < 1
     assert not [name for name in modules if name.split(".")[0] in HEAVY]
+
+
+@pytest.mark.parametrize("name", ["small", "mini"])
+def test_a_search_for_new_words_loads_no_torch(name: str, library: pictocli.Library, tmp_path: Path) -> None:
+    path = library.path
+    if name == "mini":  # a library of its own, without a picture: no answer, but the words are embedded all the same
+        path = str(tmp_path / "mini.db")
+        SqliteStore(connect(path, create=True)).require_model(hub.read_spec(hub.resolve("mini")))
+    given = ["--db", path, "search", "a dog on the beach", "--limit", "3", "--format", "paths"]
+    done = subprocess.run([sys.executable, "-c", PROGRAM, json.dumps(given)], capture_output=True, text=True)
+    code, modules = json.loads(done.stderr.splitlines()[-1])
+    assert (code, len(done.stdout.splitlines())) == ((0, 3) if name == "small" else (1, 0)), done.stderr[:500]
+    assert connect(path, readonly=True).execute("SELECT text FROM text_embedding").fetchall() == [
+        ("a dog on the beach",)
+    ]
+    wanted = {"numpy", "tomllib", "PIL", "sentencepiece" if name == "small" else "tokenizers"}
+    assert not [each for each in modules if each.split(".")[0] in set(HEAVY) - wanted]
 
 
 def test_the_probe_notices_what_is_heavy(library: pictocli.Library) -> None:

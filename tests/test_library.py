@@ -37,6 +37,7 @@ def no_model(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("the model was loaded")
 
     monkeypatch.setattr(brain.Model, "embedder", property(embedder))
+    monkeypatch.setattr(brain.Model, "text_embedder", property(embedder))
 
 
 @pytest.fixture
@@ -352,7 +353,7 @@ def test_a_text_is_embedded_once(library: pictocli.Library, rows: Rows, monkeypa
     def embedder(self: brain.Model) -> Any:
         raise AssertionError("the model was loaded")
 
-    monkeypatch.setattr(brain.Model, "embedder", property(embedder))
+    monkeypatch.setattr(brain.Model, "text_embedder", property(embedder))
     with pictocli.open(library.path) as again:
         assert again.by_text("a dog on the beach", limit=500) == first
         assert len(again.search("a dog on the beach", folder="scans").results) == 8

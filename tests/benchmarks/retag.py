@@ -19,6 +19,7 @@ import pictocli
 from pictocli import hub
 from pictocli.brain import Model, put_labels, tag_rows
 from pictocli.protocols import NoProgress
+from pictocli.records import ModelSpec
 from pictocli.rules import METRICS
 from pictocli.schema import connect, transaction
 from pictocli.sqlite import SqliteStore
@@ -26,21 +27,27 @@ from pictocli.taxonomy import load
 
 
 def made_up(path: Path, n: int) -> None:
-    """A library of n images without tags."""
+    """A library of n images of mini's, without tags."""
     files = hub.resolve("mini")
     spec = hub.read_spec(files)
     store = SqliteStore(connect(str(path), create=True))
     store.require_model(spec)
     put_labels(store, load())
     Model(spec, "cpu", NoProgress(), files).prompts(store, load())
+    fill(store, spec, n)
+    store.db.close()
+
+
+def fill(store: SqliteStore, spec: ModelSpec, n: int) -> None:
+    """Write n images of random embeddings and measures."""
     root = store.add_root("/made-up", "made-up")
     folder = store.folder_id(root, "")
     rng = np.random.default_rng(0)
     with transaction(store.db):
         for start in range(0, n, 1000):
-            vectors = rng.normal(size=(1000, spec.dim)).astype("<f4")
+            vectors = rng.normal(size=(min(1000, n - start), spec.dim)).astype("<f4")
             vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-            measures = rng.random((1000, len(METRICS)))
+            measures = rng.random((len(vectors), len(METRICS)))
             for at, (vector, values) in enumerate(zip(vectors, measures, strict=True), start + 1):
                 said = json.dumps(dict(zip(METRICS, values.round(4).tolist(), strict=True)))
                 key = at.to_bytes(32, "big")
@@ -54,7 +61,6 @@ def made_up(path: Path, n: int) -> None:
                     "INSERT INTO image(id, file_id, folder_id, content_id, indexed_at) VALUES(?1, ?1, ?2, ?1, 0)",
                     (at, folder),
                 )
-    store.db.close()
 
 
 def main() -> None:
