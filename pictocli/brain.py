@@ -24,7 +24,17 @@ if TYPE_CHECKING:
 
     from pictocli.retagging import Tag
 
-__all__ = ["Brain", "Model", "calibration_file", "choose", "model_id", "put_labels", "tag_rows", "taxonomy_of"]
+__all__ = [
+    "Brain",
+    "Model",
+    "calibration_file",
+    "choose",
+    "model_id",
+    "put_labels",
+    "shipped_calibration",
+    "tag_rows",
+    "taxonomy_of",
+]
 
 _THEN = ", then "  # between the rules of a library whose tags were made by several
 
@@ -59,23 +69,32 @@ def calibration_file(spec: ModelSpec, taxonomy: Taxonomy) -> Path:
     return Path(platformdirs.user_data_dir("picto", appauthor=False)) / "calibrations" / name
 
 
+def shipped_calibration(spec: ModelSpec) -> Path | None:
+    """Where a model's own calibration would lie; None for a hub's, which bring none and need not be fetched for it."""
+    if spec.id == "mini" or Path(spec.id).is_dir():
+        return Path(hub.NAMES.get(spec.id, spec.id)) / calibration.FILE
+    return None
+
+
 def _acceptance(spec: ModelSpec, taxonomy: Taxonomy, progress: Progress) -> tuple[tagging.Acceptance, str]:
     """What decides the model's tags, and its name: the user's calibration, the model folder's own, or none.
 
-    A calibration that holds for something else is refused with a sentence, and the next one is tried.
+    One that was fitted to known labels goes before one that was not. A calibration that holds for something else is
+    refused with a sentence.
     """
-    files = [calibration_file(spec, taxonomy)]
-    if spec.id == "mini" or Path(spec.id).is_dir():  # a hub's models bring none, and need not be fetched for this
-        files.append(Path(hub.NAMES.get(spec.id, spec.id)) / calibration.FILE)
-    for file in files:
+    found = []
+    for file in (calibration_file(spec, taxonomy), shipped_calibration(spec)):
         try:
-            made = calibration.read(file, spec, taxonomy)
+            made = calibration.read(file, spec, taxonomy) if file else None
         except ValidationError as exc:
             progress.say(f"{exc}; it is not used")
             continue
         if made is not None:
-            return calibration.Calibrated(made, taxonomy), made.rule
-    return tagging.uncalibrated, "label-free"
+            found.append(made)
+    if not found:
+        return tagging.uncalibrated, "label-free"
+    best = max(found, key=lambda made: made.fitted)
+    return calibration.Calibrated(best, taxonomy), best.rule
 
 
 class Model:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pictocli.brain import Model, calibration_file, choose, taxonomy_of
+from pictocli.brain import Model, calibration_file, choose, shipped_calibration, taxonomy_of
 from pictocli.calibration import write
 from pictocli.catalog import Catalog
 from pictocli.decode import Decoded, Inspected, Recipe, Refused, decode, inspect
@@ -20,10 +20,10 @@ from pictocli.fitting import fit
 from pictocli.indexing import DEFAULT_DPI, checked, outcome
 from pictocli.labelled import known_labels
 from pictocli.protocols import Progress
-from pictocli.records import CalibrationReport, Skipped
+from pictocli.records import CalibrationReport, ModelSpec, Skipped
 from pictocli.scan import Rules, walk
 from pictocli.schema import connect, memory, translated
-from pictocli.taxonomy import load
+from pictocli.taxonomy import Taxonomy, load
 from pictocli.workers import Workers, default_workers
 
 __all__ = ["LEAST_PICTURES", "calibrate"]
@@ -67,11 +67,7 @@ def calibrate(
                 f"{len(seen)} pictures are too few to calibrate on: {LEAST_PICTURES} are needed",
                 "name a folder of a thousand or so, of all sorts",
             )
-        known = None
-        if labels is not None:
-            known, strange = known_labels(labels, words, seen)
-            if strange:
-                progress.say(f"not in the taxonomy, and left out: {', '.join(strange[:8])}" + " …" * (len(strange) > 8))
+        known = _known(labels, words, seen, used.spec, progress)
         prompts, _ = used.prompts(catalog, words)
         logits = used.spec.scale * (vectors.astype(np.float64) @ prompts.T) + used.spec.bias
         made = fit(used.spec, words, logits, known)
@@ -84,6 +80,21 @@ def calibrate(
         able=sum(each.tau is not None for each in made.labels.values()) if made.fitted else len(made.labels),
         labels=len(made.labels), seconds=time.perf_counter() - started,
     )  # fmt: skip
+
+
+def _known(
+    labels: str | None, taxonomy: Taxonomy, seen: Sequence[tuple[str, str]], spec: ModelSpec, progress: Progress
+) -> NDArray[np.int8] | None:
+    """What a file says of the pictures, as `known_labels` gives it; None without a file."""
+    if labels is None:
+        own = shipped_calibration(spec)
+        if own is not None and own.exists():
+            progress.say(f"{spec.id} brings a calibration on known labels, which goes first: --labels makes one anew")
+        return None
+    known, strange = known_labels(labels, taxonomy, seen)
+    if strange:
+        progress.say(f"not in the taxonomy, and left out: {', '.join(strange[:8])}" + " …" * (len(strange) > 8))
+    return known
 
 
 def _files(pictures: Iterable[str]) -> list[tuple[str, str]]:

@@ -188,6 +188,23 @@ def test_a_calibration_of_this_model_decides_and_info_says_so(
     assert library.info().tag_rule == "calibrated on 1,234 pictures"
 
 
+def test_what_was_fitted_to_known_labels_goes_before_what_was_not(
+    library: pictocli.Library, model: str, rows: Rows, tmp_path: Path
+) -> None:
+    """A folder of pictures alone must not take the place of the calibration that a model brings."""
+    file, fitted = calibrated(model, library)
+    loose = Calibration(fitted.identity, "image", 77, False, {name: Constants(0, 1) for name in fitted.labels})
+    calibration.write(file, loose)
+    assert library.retag().rule == "standardised on 77 pictures"
+    calibration.write(Path(model) / calibration.FILE, fitted)
+    try:
+        assert library.retag().rule == "calibrated on 1,234 pictures"
+        calibration.write(file, Calibration(fitted.identity, "label", 99, True, fitted.labels))
+        assert library.retag().rule == "calibrated on 99 pictures"
+    finally:
+        (Path(model) / calibration.FILE).unlink()
+
+
 def test_a_stale_calibration_is_refused_with_a_sentence_and_the_label_free_rule_stands_in(
     library: pictocli.Library, model: str, rows: Rows
 ) -> None:
