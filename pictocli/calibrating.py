@@ -23,6 +23,7 @@ from pictocli.protocols import Progress
 from pictocli.records import CalibrationReport, ModelSpec, Skipped
 from pictocli.scan import Rules, walk
 from pictocli.schema import connect, memory, translated
+from pictocli.tagging import label_logits
 from pictocli.taxonomy import Taxonomy, load
 from pictocli.workers import Workers, default_workers
 
@@ -69,8 +70,7 @@ def calibrate(
             )
         known = _known(labels, words, seen, used.spec, progress)
         prompts, _ = used.prompts(catalog, words)
-        logits = used.spec.scale * (vectors.astype(np.float64) @ prompts.T) + used.spec.bias
-        made = fit(used.spec, words, logits, known)
+        made = fit(used.spec, words, label_logits(used.spec, vectors, prompts), known)
         file = calibration_file(used.spec, words)
         write(file, made)
         catalog.db.close()

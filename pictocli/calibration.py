@@ -18,9 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pictocli.errors import ValidationError
-from pictocli.preprocess import VERSION
 from pictocli.records import CATEGORIES, ModelSpec
-from pictocli.tagging import CUTS, LEAST_LIFT, LEAST_LOGIT, STEEPNESS
+from pictocli.tagging import CUTS, LEAST_LIFT, LEAST_LOGIT, STEEPNESS, sigmoid
 from pictocli.taxonomy import Taxonomy
 
 __all__ = ["FILE", "LEAST_SIGMA", "Calibrated", "Calibration", "Constants", "identity", "read", "standardised", "write"]
@@ -72,6 +71,8 @@ class Calibration:
 
 def identity(spec: ModelSpec, taxonomy: Taxonomy) -> dict[str, Any]:
     """What a calibration holds for: the model, its revision, the preprocessing, the prompts."""
+    from pictocli.preprocess import VERSION  # imports Pillow, which a search for words has no use for
+
     preprocessing = f"{VERSION} {spec.image_size} px {spec.resample}"
     return {
         "model": spec.id, "revision": spec.revision, "preprocessing": preprocessing, "prompts": taxonomy.prompts_hash,
@@ -110,7 +111,7 @@ _SAID = {"model": "model", "revision": "revision", "preprocessing": "preprocessi
 
 def _check(made: Calibration, path: Path, taxonomy: Taxonomy) -> None:
     """Raise ValidationError unless every label that the model judges has finite constants."""
-    judged = {label.id for label in taxonomy.labels if label.id not in taxonomy.rules}
+    judged = {taxonomy.labels[row].id for category in CATEGORIES for row in taxonomy.judged(category)}
     if made.score not in ("label", "image") or set(made.labels) != judged:
         raise ValidationError(f"the calibration {path} does not cover the taxonomy's labels", _REMEDY)
     for name, each in made.labels.items():
@@ -150,11 +151,10 @@ class Calibrated:
 
     def __init__(self, made: Calibration, taxonomy: Taxonomy) -> None:
         self._fitted, self._score = made.fitted, made.score
-        self._constants = {
-            category: [made.labels[each.id] for each in taxonomy.of(category) if each.id not in taxonomy.rules]
+        self._arrays = {
+            category: _columns([made.labels[taxonomy.labels[row].id] for row in taxonomy.judged(category)])
             for category in CATEGORIES
         }
-        self._arrays = {category: _columns(rows) for category, rows in self._constants.items()}
 
     def __call__(
         self,
@@ -175,8 +175,8 @@ class Calibrated:
             sane &= z >= LEAST_LIFT
         if not self._fitted:
             above = x - CUTS[category]
-            return _sigmoid(STEEPNESS * above), (above >= 0) & sane
-        probability = _sigmoid(alpha * x + beta)
+            return sigmoid(STEEPNESS * above), (above >= 0) & sane
+        probability = sigmoid(alpha * x + beta)
         return probability, (probability >= tau) & sane
 
 
@@ -186,7 +186,3 @@ def _columns(rows: list[Constants]) -> NDArray[np.float64]:
         (r.mu, r.sigma, r.alpha or 0.0, r.beta or 0.0, np.inf if r.tau is None else r.tau) for r in rows
     ]  # fmt: skip
     return np.array(values, np.float64).reshape(-1, 5).T
-
-
-def _sigmoid(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray(1 / (1 + np.exp(-np.clip(x, -700, 700))))

@@ -26,7 +26,7 @@ from pictocli.scan import Rules
 from pictocli.schema import connect, memory, transaction, translated
 from pictocli.sqlite import SqliteStore
 from pictocli.staging import Staging
-from pictocli.taxonomy import load
+from pictocli.taxonomy import load, parse, read
 from pictocli.workers import default_workers
 
 __all__ = ["embed", "index", "reembed_library", "retag_library"]
@@ -116,8 +116,8 @@ def retag_library(path: str, labels: str | None, device: str, progress: Progress
         if labels == "built-in":
             taxonomy, own = load(), None
         elif labels is not None:
-            taxonomy = load(Path(labels))
-            own = Path(labels).read_bytes().decode("utf-8")
+            content = read(Path(labels))
+            taxonomy, own = parse(content, Path(labels).name), content.decode("utf-8")
         tagger, rule = choose("auto", spec, device, progress).tagger(store, taxonomy)
         contents = store.count_contents()
         progress.found(contents)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from pictocli.calibration import LEAST_SIGMA, Calibration, Constants, identity, standardised
 from pictocli.records import CATEGORIES, ModelSpec
+from pictocli.tagging import sigmoid
 from pictocli.taxonomy import Taxonomy
 
 __all__ = ["ENOUGH", "LEAST", "RELIABLE", "average_precision", "fit", "platt", "threshold", "wilson"]
@@ -56,7 +57,7 @@ def platt(
     pull = SHRINK if prior else 1e-3
     values = centre.copy()
     for _ in range(steps):
-        p = 1 / (1 + np.exp(-np.clip(values[0] * x + values[1], -700, 700)))
+        p = sigmoid(values[0] * x + values[1])
         slope = np.array([((p - target) * x).sum(), (p - target).sum()]) + pull * (values - centre)
         w = p * (1 - p)
         bend = np.array([[(w * x * x).sum(), (w * x).sum()], [(w * x).sum(), w.sum()]]) + pull * np.eye(2)
@@ -83,11 +84,11 @@ def fit(spec: ModelSpec, taxonomy: Taxonomy, logits: _Array, known: NDArray[np.i
     """
     mu, sigma = (np.round(each, 5) for each in (logits.mean(axis=0), logits.std(axis=0)))  # as they are written
     z = (logits - mu) / np.maximum(sigma, LEAST_SIGMA)
-    judged = {c: _judged(taxonomy, c) for c in CATEGORIES}
+    judged = {category: taxonomy.judged(category) for category in CATEGORIES}
+    every = [column for columns in judged.values() for column in columns]
     constants: dict[str, Constants] = {}
     score = "image"
     if known is not None:
-        every = [column for columns in judged.values() for column in columns]
         spaces = {"label": z, "image": z.copy()}
         for columns in judged.values():
             if columns:
@@ -96,15 +97,9 @@ def fit(spec: ModelSpec, taxonomy: Taxonomy, logits: _Array, known: NDArray[np.i
         for columns in judged.values():
             constants |= _category(taxonomy, columns, mu, sigma, spaces[score], known)
     else:
-        for column in (column for columns in judged.values() for column in columns):
+        for column in every:
             constants[taxonomy.labels[column].id] = Constants(float(mu[column]), float(sigma[column]))
     return Calibration(identity(spec, taxonomy), score, len(logits), known is not None, constants)
-
-
-def _judged(taxonomy: Taxonomy, category: str) -> list[int]:
-    """The columns of a category's labels that the model judges."""
-    rows = enumerate(taxonomy.labels)
-    return [row for row, label in rows if label.category == category and label.id not in taxonomy.rules]
 
 
 def _mean_precision(x: _Array, known: NDArray[np.int8], columns: Sequence[int]) -> float:
@@ -128,7 +123,7 @@ def _category(
         true = known[rows[c], c] == 1
         n = int(true.sum())
         alpha, beta = (round(value, 5) for value in (platt(x[rows[c], c], true, prior) if n else prior))
-        tau = threshold(1 / (1 + np.exp(-(alpha * x[rows[c], c] + beta))), true) if n and alpha > 0 else None
+        tau = threshold(sigmoid(alpha * x[rows[c], c] + beta), true) if n and alpha > 0 else None
         # Rounded down: a picture at the very threshold must still reach it.
         kept = None if tau is None else max(0.0, np.floor(tau * 1e6 - 1) / 1e6)
         source = "label" if n >= ENOUGH else "category"

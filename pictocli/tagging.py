@@ -7,7 +7,7 @@ are good enough is an `Acceptance`; `uncalibrated` is the one that needs nothing
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,8 @@ from pictocli.rules import compile_rule
 from pictocli.taxonomy import Taxonomy, prompts
 
 __all__ = [
-    *("CUTS", "LEAST_LIFT", "LEAST_LOGIT", "STEEPNESS", "Acceptance", "Tagger", "embed_prompts", "uncalibrated"),
+    *("CUTS", "LEAST_LIFT", "LEAST_LOGIT", "STEEPNESS", "Acceptance", "Tagger", "embed_prompts"),
+    *("label_logits", "sigmoid", "uncalibrated"),
 ]
 
 CUTS = {"objects": 2.5, "scenes": 2.0, "attributes": 2.0}  # z′; the largest of 200 is about 2.7 on any image
@@ -59,7 +60,20 @@ def uncalibrated(
     spread = np.maximum(lift.std(axis=1, keepdims=True), _LEAST_SPREAD)
     above = (lift - lift.mean(axis=1, keepdims=True)) / spread - CUTS[category]
     accepted = (above >= 0) & (lift >= LEAST_LIFT) & (logits >= LEAST_LOGIT)
-    return 1 / (1 + np.exp(-STEEPNESS * above)), accepted
+    return sigmoid(STEEPNESS * above), accepted
+
+
+def sigmoid(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """1 / (1 + exp(−x)), of any number without overflow."""
+    return np.asarray(1 / (1 + np.exp(-np.clip(x, -700, 700))))
+
+
+def label_logits(
+    spec: ModelSpec, images: NDArray[np.floating[Any]], vectors: NDArray[np.floating[Any]]
+) -> NDArray[np.float64]:
+    """scale · (image · label vector) + bias in float64, [n, k]. images: [n, dim], unit length; vectors: [k, dim]."""
+    exact = [each.astype(np.float64, copy=False) for each in (images, vectors)]
+    return np.asarray(spec.scale * (exact[0] @ exact[1].T) + spec.bias)
 
 
 def embed_prompts(
@@ -83,14 +97,10 @@ class _Guessed:
     """The model labels of one category: their ids, rows of the label vectors, votes and groups as index arrays."""
 
     def __init__(self, taxonomy: Taxonomy, category: str) -> None:
-        rows = [
-            (row, label.id)
-            for row, label in enumerate(taxonomy.labels)
-            if label.category == category and label.id not in taxonomy.rules
-        ]
+        rows = taxonomy.judged(category)
         self.category = category
-        self.rows = np.array([row for row, _ in rows], np.intp)
-        self.ids = [name for _, name in rows]
+        self.rows = np.array(rows, np.intp)
+        self.ids = [taxonomy.labels[row].id for row in rows]
         place = {name: index for index, name in enumerate(self.ids)}
         self.votes = np.zeros((len(rows), len(rows)), np.float64)
         for name, implied in taxonomy.implies.items():
@@ -162,7 +172,7 @@ class Tagger:
         """
         _check("embeddings", embeddings, (len(measures), self._spec.dim))
         images = embeddings.astype(np.float64)
-        logits = self._spec.scale * (images @ self._label_vectors.T) + self._spec.bias
+        logits = label_logits(self._spec, images, self._label_vectors)
         baseline = self._spec.scale * (images @ self._null_vector) + self._spec.bias
         guessed = [part.chosen(logits[:, part.rows], baseline, self._accept) for part in self._guessed]
         tagged = [dict(zip(CATEGORIES, found, strict=True)) for found in zip(*guessed, strict=True)]

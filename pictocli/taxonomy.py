@@ -20,7 +20,7 @@ from pictocli.records import CATEGORIES, Label
 from pictocli.rules import compile_rule
 from pictocli.toml_lines import FaultError, Place, read_table, read_text, read_texts
 
-__all__ = ["Group", "Taxonomy", "load", "parse", "prompts"]
+__all__ = ["Group", "Taxonomy", "load", "parse", "prompts", "read"]
 
 _SCHEMA = 1
 _ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -61,6 +61,11 @@ class Taxonomy:
         """The labels of one category, in file order."""
         return tuple(label for label in self.labels if label.category == category)
 
+    def judged(self, category: str) -> list[int]:
+        """The rows in `labels` of a category's labels that the model judges: all but those measured in pixels."""
+        rows = enumerate(self.labels)
+        return [row for row, label in rows if label.category == category and label.id not in self.rules]
+
     @property
     def prompts_hash(self) -> str:
         """A sha256, hex, of exactly what decides the embeddings of prompts, and so a calibration.
@@ -80,12 +85,16 @@ def load(path: Path | None = None) -> Taxonomy:
     Raises NotFoundError without the file, ValidationError as `parse` does.
     """
     path = path or Path(__file__).with_name("taxonomy.toml")
+    return parse(read(path), path.name)
+
+
+def read(path: Path) -> bytes:
+    """The bytes of a taxonomy, and one more than `parse` takes where there are too many. Raises NotFoundError."""
     try:
         with path.open("rb") as file:
-            content = file.read(_MOST_BYTES + 1)
+            return file.read(_MOST_BYTES + 1)
     except OSError as exc:
         raise NotFoundError(f"the taxonomy {path} cannot be read: {exc.strerror}") from exc
-    return parse(content, path.name)
 
 
 def parse(content: bytes, name: str) -> Taxonomy:

@@ -19,11 +19,11 @@ from PIL import Image
 from pictocli import calibration, hub
 from pictocli.fitting import fit
 from pictocli.mini.captions import DATA_SETS, read_classes
-from pictocli.mini.pictures import decode
-from pictocli.mini.truth import read_truth
+from pictocli.mini.pictures import HELD_OUT, decode
+from pictocli.mini.truth import known_of_classes
 from pictocli.preprocess import resize
 from pictocli.siglip import Siglip
-from pictocli.tagging import embed_prompts
+from pictocli.tagging import embed_prompts, label_logits
 from pictocli.taxonomy import load
 
 __all__ = ["MOST", "held_out"]
@@ -37,7 +37,7 @@ def held_out(data: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     pictures, numbers = [], []
     for name in DATA_SETS:
         seen, labels = decode(data / f"{name}.npz")
-        rows = np.arange(9, len(labels), 10)
+        rows = np.arange(len(labels))[HELD_OUT]
         mine = [rows[labels[rows] == label] for label in np.unique(labels)]
         kept = np.sort(np.concatenate([each[evenly(len(each), MOST)] for each in mine]))
         pictures.append(seen[kept].transpose(0, 2, 3, 1))
@@ -60,12 +60,7 @@ def main(data: Path) -> None:
     inputs = [resize(Image.fromarray(picture), spec.image_size, spec.resample) for picture in pictures]
     vectors = np.concatenate([model.embed_images(np.stack(inputs[i : i + 256])) for i in range(0, len(inputs), 256)])
     prompts, _ = embed_prompts(taxonomy, model)
-    logits = spec.scale * (vectors.astype(np.float64) @ prompts.T) + spec.bias
-    column = {label.id: i for i, label in enumerate(taxonomy.labels)}
-    ids, table = read_truth(data, taxonomy)
-    known = np.full(logits.shape, -1, np.int8)
-    known[:, [column[name] for name in ids]] = table[numbers]
-    made = fit(spec, taxonomy, logits, known)
+    made = fit(spec, taxonomy, label_logits(spec, vectors, prompts), known_of_classes(data, taxonomy)[numbers])
     calibration.write(files.folder / calibration.FILE, made)
     able = [name for name, each in made.labels.items() if each.tau is not None]
     print(f"{len(vectors)} pictures; of {len(made.labels)} labels {len(able)} can be given: {' '.join(able)}")

@@ -17,9 +17,10 @@ from torch import Tensor
 
 from pictocli.mini.captions import COLOURS, DATA_SETS, PictureClass
 
-__all__ = ["SIZE", "augment", "batches", "colour_truth", "held_out_rows", "load_pictures", "to_unit"]
+__all__ = ["HELD_OUT", "SIZE", "augment", "batches", "colour_truth", "held_out_rows", "load_pictures", "to_unit"]
 
 SIZE = 64
+HELD_OUT = slice(9, None, 10)  # of every set, what never trains
 # How much of each set one pass takes: Tiny ImageNet's 200 classes teach the most, the others must not crowd them out.
 SHARE = {"cifar10-train": 0.5, "natural-images-train": 0.7, "gtsrb-train": 0.3, "intel-scenes-train": 0.7}
 HUES = {  # degrees, the taxonomy's own borders
@@ -62,9 +63,9 @@ def load_pictures(data: Path, cache: Path, classes: list[PictureClass]) -> tuple
 
 
 def held_out_rows(labels: Tensor, classes: list[PictureClass], data_set: str, step: int = 1) -> Tensor:
-    """The rows i % 10 == 9 of a data set, which never train; every `step`-th of them."""
+    """The HELD_OUT rows of a data set; every `step`-th of them."""
     rows = torch.tensor([c.data_set == data_set for c in classes])[labels].nonzero()[:, 0]
-    return rows[9 :: 10 * step]
+    return rows[HELD_OUT][::step]
 
 
 def batches(labels: Tensor, classes: list[PictureClass], size: int, seed: int) -> Iterator[Tensor]:

@@ -19,7 +19,7 @@ from pictocli.errors import NotFoundError, ValidationError
 from pictocli.mini.captions import read_classes
 from pictocli.taxonomy import Taxonomy
 
-__all__ = ["Row", "Table", "model_labels", "read_table", "read_truth"]
+__all__ = ["Row", "Table", "known_of_classes", "model_labels", "read_table", "read_truth"]
 
 FILE = Path(__file__).with_name("truth.toml")
 FIELDS = {"yes", "maybe", "no"}
@@ -40,6 +40,15 @@ def read_truth(data: Path, taxonomy: Taxonomy, path: Path = FILE) -> tuple[list[
     for data_set, name in table.keys() - keys:
         raise ValidationError(f"{path.name} names the class {name!r} of {data_set}, which the data lacks")
     return ids, np.array([[table[key].get(label, 0) for label in ids] for key in keys], np.int8)
+
+
+def known_of_classes(data: Path, taxonomy: Taxonomy) -> NDArray[np.int8]:
+    """The same for all labels, [classes, labels] in taxonomy order: -1 for those measured in pixels."""
+    ids, table = read_truth(data, taxonomy)
+    column = {label.id: at for at, label in enumerate(taxonomy.labels)}
+    known = np.full((len(table), len(taxonomy.labels)), -1, np.int8)
+    known[:, [column[name] for name in ids]] = table
+    return known
 
 
 def model_labels(taxonomy: Taxonomy) -> list[str]:

@@ -24,7 +24,8 @@ from pictocli.indexing import DEFAULT_DPI, outcome
 from pictocli.labelled import known_labels
 from pictocli.labels import forms
 from pictocli.mini.captions import DATA_SETS, read_classes
-from pictocli.mini.truth import read_truth
+from pictocli.mini.pictures import HELD_OUT
+from pictocli.mini.truth import known_of_classes
 from pictocli.preprocess import resize
 from pictocli.records import ModelSpec
 from pictocli.scan import Rules, walk
@@ -137,7 +138,7 @@ def from_packed(folder: Path, split: str, taxonomy: Taxonomy) -> Pictures:
     for file in [f"{_TINY}-val"] if split == "val" else DATA_SETS:
         path, sets[file] = str(folder / f"{file}.npz"), file if file in names else _TINY
         labels = _archive(path)[2]
-        rows = range(len(labels)) if split == "val" else range(9, len(labels), 10)
+        rows = range(len(labels))[slice(None) if split == "val" else HELD_OUT]
         places += [(path, file, row) for row in rows]
         numbers += [int(labels[row]) + names.index(sets[file]) for row in rows]
     number = np.array(numbers, np.intp)
@@ -150,16 +151,7 @@ def from_packed(folder: Path, split: str, taxonomy: Taxonomy) -> Pictures:
     said = f"{_TINY}-val, on which nothing was trained or fitted"
     if split != "val":
         said = f"the rows i % 10 = 9 of {len(told)} training sets, which never trained themselves"
-    return Pictures(said, places, _packed, tuple(told), _truth(folder, taxonomy)[number])
-
-
-def _truth(folder: Path, taxonomy: Taxonomy) -> NDArray[np.int8]:
-    """What holds for each class: int8 [classes, labels], −1 for labels that are measured in pixels."""
-    ids, table = read_truth(folder, taxonomy)
-    column = {label.id: at for at, label in enumerate(taxonomy.labels)}
-    known = np.full((len(table), len(taxonomy.labels)), -1, np.int8)
-    known[:, [column[name] for name in ids]] = table
-    return known
+    return Pictures(said, places, _packed, tuple(told), known_of_classes(folder, taxonomy)[number])
 
 
 def _places(folder: Path) -> list[Place]:

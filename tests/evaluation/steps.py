@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from pictocli.calibration import LEAST_SIGMA, Calibrated, Calibration
 from pictocli.records import CATEGORIES, ModelSpec
-from pictocli.tagging import Acceptance, Tagger, uncalibrated
+from pictocli.tagging import Acceptance, Tagger, label_logits, uncalibrated
 from pictocli.taxonomy import Taxonomy
 
 __all__ = ["SIGMAS", "Part", "Seen", "Step", "able", "calibrated", "columns", "label_free", "raw", "standardised"]
@@ -46,7 +46,7 @@ class Seen:
     @property
     def logits(self) -> _Array:
         """[n, labels]."""
-        return np.asarray(self.spec.scale * (self.vectors.astype(np.float64) @ self.labels.T) + self.spec.bias)
+        return label_logits(self.spec, self.vectors, self.labels)
 
     @property
     def baseline(self) -> _Array:
