@@ -1,9 +1,9 @@
 """What the training pictures of the bundled model are called: concepts, what is known of them, and the tokenizer.
 
-A concept is one idea with several wordings: a class of a data set, a broader word (hypernym), a scene word, a label of
-`taxonomy.toml`, or a colour.  What is known of them beyond the class tables stands in `captions.toml`.  `truth` says of
-each (class, concept) whether it holds: 1 true, 0 false, -1 not known.  Everything here becomes canonical text: lower
-case, no punctuation, single blanks.
+A concept is one idea with several wordings: a class of a data set, a broader word (hypernym), a label of
+`taxonomy.toml`, or a colour.  `truth` says of each (class, class or broader word) whether it holds: 1 true, 0 false,
+-1 not known; of labels, `truth.toml` does.  Everything here becomes canonical text: lower case, no punctuation, single
+blanks.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ import string
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+from pictocli.records import CATEGORIES
 
 __all__ = [
     *("COLOURS", "DATA_SETS", "MAX_TOKENS", "Concept", "PictureClass", "canonical", "read_classes", "read_concepts"),
@@ -36,7 +37,15 @@ TEMPLATES = (
     *("a picture of {a}", "a photo containing {a}", "an image of {a}", "a close up of {a}"),
     *("the {n}", "{n} in a photo", "{s}", "{s}", "a photo of {s}"),
 )
-TABLES = tomllib.loads((Path(__file__).parent / "captions.toml").read_text(encoding="utf-8"))
+# Broader words that say too little for "not listed" to mean "not there".
+VAGUE = (
+    *("accessory", "architecture", "art", "book", "building", "city", "clothing", "computer", "container"),
+    *("decoration", "drink", "farm animal", "flower", "furniture", "hardware", "house", "household item", "ice"),
+    *("lake", "landscape", "light", "machine", "meal", "medical equipment", "metal", "mountain", "office"),
+    *("person", "pet", "plant", "pole", "portrait", "railing", "road", "rock", "roof", "room", "sea", "sea life"),
+    *("sign", "sky", "snack", "snow", "sport", "sports equipment", "sports field", "structure", "table", "tool"),
+    *("tree", "water", "wild animal"),
+)
 
 
 @dataclass(frozen=True)
@@ -58,7 +67,7 @@ class PictureClass:
 class Concept:
     """One idea: `nouns` go into TEMPLATES, `phrases` are used as they are; `keys` are the words that make it true."""
 
-    kind: str  # class, word, object, scene, attribute, colour
+    kind: str  # class, word, label, colour
     label: str
     nouns: tuple[str, ...]
     phrases: tuple[str, ...] = ()
@@ -118,55 +127,32 @@ def group_of(data_set: str, row: dict[str, list[str]]) -> str:
 
 
 def read_concepts(classes: list[PictureClass], taxonomy: Path) -> list[Concept]:
-    """The classes' own concepts, in their order; then broader words, scenes and taxonomy labels; colours last."""
+    """The classes' own concepts, in their order; then broader words, the labels that a model judges, and colours."""
     concepts = [Concept("class", c.names[0], c.names, (), frozenset(c.names), c) for c in classes]
     words = sorted({w for c in classes for w in c.hypernyms})
     concepts += [Concept("word", w, (w,), (), frozenset({w})) for w in words]
-    scenes = sorted({w for c in classes for w in c.scenes})
-    concepts += [Concept("scene", w, (), scene_phrases(w), frozenset({w})) for w in scenes]
     table = tomllib.loads(taxonomy.read_text())
     colours = []
-    for category, kind in (("objects", "object"), ("scenes", "scene"), ("attributes", "attribute")):
+    for category in CATEGORIES:
         for row in table[category]["labels"]:
-            nouns, keys = nouns_and_keys(row, kind)
             phrases = tuple(t.format(row["phrase"]) for t in table[category]["templates"])
             if row["id"] in COLOURS:
                 word = row["id"].split("-")[0]
                 phrases += (word, f"something {word}", f"a {word} thing", f"{word} colour")
                 colours.append(Concept("colour", row["id"], (), phrases))
-            else:
-                concepts.append(Concept(kind, row["id"], nouns, phrases, keys))
+            elif "rule" not in row:
+                nouns = (row["id"].replace("-", " "),) if category != "attributes" else ()
+                concepts.append(Concept("label", row["id"], nouns, phrases))
     return concepts + sorted(colours, key=lambda c: COLOURS.index(c.label))
 
 
-def scene_phrases(word: str) -> tuple[str, ...]:
-    return (word, f"a {word} scene", f"a photo taken at {with_article(word)}", f"a scene showing {with_article(word)}")
-
-
-def nouns_and_keys(row: dict[str, Any], kind: str) -> tuple[tuple[str, ...], frozenset[str]]:
-    """A taxonomy label's plain name, and the words of the class tables that make it true."""
-    label = row["id"]
-    own = [label, *row["aliases"]] if kind == "object" and label not in TABLES["only_words"] else []
-    told = TABLES["words"].get(label) or TABLES["only_words"].get(label, [])
-    nouns = (label.replace("-", " "),) if kind != "attribute" else ()
-    return nouns, frozenset([word.replace("-", " ") for word in own] + told)
-
-
 def truth(c: PictureClass, k: Concept) -> int:
-    """1: the concept holds for the class's pictures; 0: it does not; -1: not known."""
+    """1: the class or broader word holds for the class's pictures; 0: it does not; -1: not known."""
     if k.keys & c.words:
         return 1
     if k.kind == "class" and k.of is not None:
         return truth_of_class(c, k.of)
-    if k.kind == "scene":
-        return truth_of_scene(c, k)
-    if k.kind == "attribute":
-        return -1 if k.label in TABLES["open_attributes"] else 0
-    if k.kind == "colour" or (k.kind == "word" and k.label in TABLES["vague"]):
-        return -1
-    if k.kind == "object" and k.label in TABLES["anywhere"]:
-        return 0 if c.group == "animal" and k.label in TABLES["not_with_animals"] else -1
-    return -1 if c.group == "scene" and not k.keys.isdisjoint(TABLES["placed"]) else 0
+    return -1 if k.kind != "word" or k.label in VAGUE or c.group == "scene" else 0
 
 
 def truth_of_class(c: PictureClass, of: PictureClass) -> int:
@@ -182,27 +168,11 @@ def truth_of_class(c: PictureClass, of: PictureClass) -> int:
     return 0 if c.group != of.group else (-1 if set(c.hypernyms) & set(of.hypernyms) - {c.group, "pet"} else 0)
 
 
-def truth_of_scene(c: PictureClass, k: Concept) -> int:
-    if k.label in TABLES["open_scenes"]:
-        return -1
-    inside, underwater = k.label in TABLES["indoor_scenes"], "underwater" in c.scenes
-    if "indoor" in c.scenes:
-        return 0 if not inside or (c.group == "scene" and k.keys) else -1
-    if "nature" in c.scenes and k.label in TABLES["built_scenes"]:
-        return 0
-    if "urban" in c.scenes and k.label in TABLES["wild_scenes"]:
-        return 0
-    if "outdoor" in c.scenes or underwater:
-        other_element = underwater != (k.label == "underwater") and k.label != "outdoor"
-        return 0 if inside or other_element else -1
-    return -1
-
-
 def train_tokenizer(concepts: list[Concept], taxonomy: Path, size: int = 3000) -> Tokenizer:
     """A lower-casing word-piece tokenizer over the captions, the taxonomy and single letters; [PAD] is 0."""
     rng = random.Random(0)
     lines = [k.caption(rng) for k in concepts for _ in range(8)] + [n for k in concepts for n in k.nouns]
-    for category in ("objects", "scenes", "attributes"):
+    for category in CATEGORIES:
         for row in tomllib.loads(taxonomy.read_text())[category]["labels"]:
             lines += [canonical(t.replace("-", " ")) for t in (row["id"], row["phrase"], *row["aliases"])]
     letters = string.ascii_lowercase + string.digits

@@ -20,8 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as nnf
+from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast, SiglipConfig, SiglipImageProcessorPil, SiglipModel
@@ -29,6 +31,8 @@ from transformers import PreTrainedTokenizerFast, SiglipConfig, SiglipImageProce
 from pictocli.mini import captions as words
 from pictocli.mini.captions import COLOURS, MAX_TOKENS, Concept, PictureClass
 from pictocli.mini.pictures import SIZE, augment, batches, colour_truth, held_out_rows, load_pictures, to_unit
+from pictocli.mini.truth import read_truth
+from pictocli.taxonomy import load as load_taxonomy
 
 TAXONOMY = Path(__file__).parent.parent / "taxonomy.toml"
 EXTRA_CAPTIONS = 112  # a step, beside the classes' own
@@ -83,9 +87,18 @@ def embed_texts(model: SiglipModel, ids: Tensor) -> Tensor:
 class Captions:
     """Draws the captions of a step, and knows which of them hold for which class."""
 
-    def __init__(self, classes: list[PictureClass], concepts: list[Concept], tokenizer: Tokenizer, device: str) -> None:
+    def __init__(
+        self,
+        classes: list[PictureClass],
+        concepts: list[Concept],
+        labels: tuple[list[str], NDArray[np.int8]],
+        tokenizer: Tokenizer,
+        device: str,
+    ) -> None:
         self.concepts, self.tokenizer, self.device, self.n = concepts, tokenizer, device, len(classes)
-        self.truth = torch.tensor([[words.truth(c, k) for k in concepts] for c in classes], device=device)
+        columns = dict(zip(labels[0], labels[1].T.tolist(), strict=True))
+        truth = [columns[k.label] if k.kind == "label" else [words.truth(c, k) for c in classes] for k in concepts]
+        self.truth = torch.tensor(truth, device=device).T
         # A class's rivals in the cross-entropy; traffic signs, a set of one class, borrow CIFAR's.
         sets = [{"gtsrb-train": "cifar10-train"}.get(c.data_set, c.data_set) for c in classes]
         rivals = [[name == b.data_set or c is b for b in classes] for name, c in zip(sets, classes, strict=True)]
@@ -253,7 +266,8 @@ def prepare(args: argparse.Namespace) -> Training:
     torch.manual_seed(args.seed)
     model = build(tokenizer.get_vocab_size()).to(device)
     look = torch.compile(embed_pictures) if device == "cuda" else embed_pictures
-    drawn = Captions(classes, concepts, tokenizer, device)
+    labels_told = read_truth(args.data, load_taxonomy(args.taxonomy))
+    drawn = Captions(classes, concepts, labels_told, tokenizer, device)
     training = Training(args, model, optimizers(model, args.rate), drawn, classes, pictures.to(device), labels, look)
     if training.checkpoint.exists():
         training.resume()
