@@ -232,8 +232,9 @@ def test_packed_sets(
     from pictocli import hub
 
     taxonomy = load()
-    table = np.array([[1, 0, -1], [0, 1, -1], [1, 1, 0], [0, 0, 1]], np.int8)
-    monkeypatch.setattr(sets, "read_truth", lambda *_: ([label.id for label in taxonomy.labels[:3]], table))
+    table = np.full((4, len(taxonomy.labels)), -1, np.int8)
+    table[:, :3] = [[1, 0, -1], [0, 1, -1], [1, 1, 0], [0, 0, 1]]
+    monkeypatch.setattr(sets, "known_of_classes", lambda *_: table)
     found = sets.from_packed(tiny_sets, split, taxonomy)
     assert [each.name for each in found.sets] == told
     assert [row for _, _, row in found.places] == rows

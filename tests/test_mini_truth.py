@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 
 import pictocli.taxonomy
 from pictocli.errors import NotFoundError, ValidationError
@@ -231,22 +233,33 @@ def test_every_class_of_the_data_has_its_row() -> None:
 
 
 @needs_data
-def test_captions_contradict_only_where_the_pictures_do() -> None:
-    """Words matched by captions.truth may be unknown here and the other way round; true against false is listed."""
+def test_training_learns_labels_from_the_table_and_words_from_the_classes() -> None:
+    from pictocli.mini.train import Captions
+
     classes = captions.read_classes(DATA)
     concepts = captions.read_concepts(classes, Path(pictocli.taxonomy.__file__).with_name("taxonomy.toml"))
-    labels = {k.label: k for k in concepts if k.phrases and k.kind in ("object", "scene", "attribute")}
     ids, truth = read_truth(DATA, load())
-    found = {
-        (c.names[0], label)
-        for i, c in enumerate(classes)
-        for j, label in enumerate(ids)
-        if truth[i, j] >= 0 and 1 - truth[i, j] == captions.truth(c, labels[label])
-    }
-    assert found == {
-        ("guacamole", "food-photo"),
-        ("hourglass", "transparent"),
-        ("christmas stocking", "festive"),
-        ("jellyfish", "swimming"),
-        ("dugong", "swimming"),
-    }
+    learnt = Captions(classes, concepts, (ids, truth), Tokenizer(WordLevel()), "cpu").truth.numpy()
+    kind = {name: [i for i, k in enumerate(concepts) if k.kind == name] for name in ("class", "word", "label")}
+    assert {concepts[i].label for i in kind["label"]} == set(ids) - set(captions.COLOURS)
+    assert (learnt[:, kind["label"]] == truth[:, [ids.index(concepts[i].label) for i in kind["label"]]]).all()
+    assert (np.diag(learnt[:, kind["class"]]) == 1).all()
+    for i in kind["word"]:
+        assert (learnt[:, i] == 1).tolist() == [concepts[i].label in c.words for c in classes]
+
+
+@pytest.mark.parametrize(
+    ("of", "word", "held"),
+    [
+        ("egyptian cat", "cat", 1),
+        ("egyptian cat", "vehicle", 0),
+        ("egyptian cat", "person", -1),  # vague: someone may hold it
+        ("street", "vehicle", -1),  # a scene may contain it
+    ],
+)
+@needs_data
+def test_truth_of_words(of: str, word: str, held: int) -> None:
+    classes = captions.read_classes(DATA)
+    concepts = captions.read_concepts(classes, Path(pictocli.taxonomy.__file__).with_name("taxonomy.toml"))
+    concept = next(k for k in concepts if k.kind == "word" and k.label == word)
+    assert captions.truth(next(c for c in classes if of in c.names), concept) == held

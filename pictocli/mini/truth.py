@@ -1,7 +1,7 @@
 """Which labels of the taxonomy hold for the classes of the training pictures, by hand: reads truth.toml.
 
-It knows more than `captions.truth`, which matches words: each class was looked at.  Its header explains the table.
-Tags are calibrated on it, so a label is true or false of a class only where that is known, else -1.
+Each class was looked at; the table's header explains it.  The model learns from it, and its tags are calibrated on it,
+so a label is true or false of a class only where that is known, else -1.
 """
 
 from __future__ import annotations
