@@ -140,7 +140,8 @@ def calibrate(
     """Measure what a model's scores mean, to trust its tags.
 
     Pictures alone tell how high each label's score usually is; with --labels, how often it is right: a label is then
-    given only where it is right in eight of ten at least. picto retag applies what was measured.
+    given only where it is right in eight of ten at least. Labels are separated by |, and dog? leaves a dog open. picto
+    retag applies what was measured.
 
     \b
     Examples:

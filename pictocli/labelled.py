@@ -2,7 +2,8 @@
 
 A row names a picture by `path` or `filename` and its labels, separated by "|", in the columns `objects`, `scenes` and
 `attributes`, or in one column `labels`. Of a picture with a row, every label that some row of the file gives is known
-to hold or not to; a label that no row gives was not asked for, and nothing is known of it.
+to hold or not to; a label that no row gives was not asked for, and nothing is known of it. `dog?` leaves open whether
+the picture shows a dog: fair people would disagree, or it cannot be seen.
 """
 
 from __future__ import annotations
@@ -43,11 +44,12 @@ def known_labels(
         if fields is not None:
             known[at] = 0
             for categories, name in _named(fields):
-                found = _column(column, categories, name)
+                plain = name.removesuffix("?").rstrip()
+                found = _column(column, categories, plain)
                 if found is None:
-                    strange.add(name)
+                    strange.add(plain)
                 else:
-                    known[at, found] = 1
+                    known[at, found] = 1 if plain == name else -1
     known[:, ~(known == 1).any(axis=0)] = -1
     if not (known == 1).any():
         raise ValidationError(

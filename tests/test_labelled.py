@@ -55,6 +55,8 @@ def said(tmp_path: Path, taxonomy: Taxonomy, content: str, *names: str) -> tuple
         pytest.param(
             "path,objects\nb.jpg, car | dog \n", [[-1, -1, -1, -1], [1, 1, -1, -1]], id="a picture with no row"
         ),
+        pytest.param("path,objects\na.jpg,car?\nb.jpg,car\n", [[-1, -1, -1, -1], [1, -1, -1, -1]], id="left open"),
+        pytest.param("path,objects\na.jpg,dog ?|car\nb.jpg,\n", [[1, -1, -1, -1], [0, -1, -1, -1]], id="nowhere sure"),
     ],
 )
 def test_a_label_is_known_where_some_row_gives_it(
