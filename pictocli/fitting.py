@@ -15,14 +15,17 @@ from pictocli.taxonomy import Taxonomy
 __all__ = ["ENOUGH", "LEAST", "RELIABLE", "average_precision", "fit", "platt", "threshold", "wilson"]
 
 ENOUGH = 20  # pictures that must be given a label before its precision is believed
-RELIABLE = 0.8  # what the lower end of that precision's interval must reach
-LEAST = 0.5  # probability: what is more likely false than true is never said, however often the label holds
+RELIABLE = 0.8  # what that precision must exceed with 95 % confidence
+LEAST = 0.7  # probability: a label right in eight of ten all told may still be a coin toss at its own threshold
 SHRINK = 4.0  # precision of the prior that pulls a label's (α, β) to its category's: outweighed by some 20 positives
 _Array = NDArray[np.float64]
 
 
-def wilson(right: _Array, given: _Array, z: float = 1.96) -> _Array:
-    """The lower end of the 95 % interval of a share `right` / `given` (Wilson 1927); given is 1 at least."""
+def wilson(right: _Array, given: _Array, z: float = 1.645) -> _Array:
+    """What a share `right` / `given` exceeds with 95 % confidence (Wilson 1927); given is 1 at least.
+
+    z: 1.645 bounds it from below alone; 1.96 is for an interval with two ends.
+    """
     share = right / given
     spread = z * np.sqrt(share * (1 - share) / given + z * z / (4 * given * given))
     return np.asarray((share + z * z / (2 * given) - spread) / (1 + z * z / given))

@@ -316,8 +316,10 @@ def test_the_samples(tmp_path: Path) -> None:
     assert 0 < every["recall"] <= 1
     assert every["macro recall"] <= able["macro recall"]
     assert "landscape-orientation" in table_rows(shown)
-    given = [row["right"] / row["given"] for row in figures["per label"] if row["pictures"] and row["given"]]
-    assert np.mean(given) >= 0.78  # .90 is the goal, which the model's card reports on
+    given = [row for row in figures["per label"] if row["pictures"] and row["given"]]
+    assert len(given) >= 45
+    assert np.mean([row["right"] / row["given"] for row in given]) >= 0.9
+    assert np.mean([row["right"] / row["pictures"] for row in given]) >= 0.5
     assert able["macro recall"] >= 0.5
     # by hand, from the program's own per-label table
     listed = [row for row in figures["per label"] if row["pictures"]]

@@ -40,6 +40,7 @@ DOUBT = 0.15  # the weight of "not known" as "false"
 KINSHIP = 12.0  # the scale of picture-to-picture cosines (a temperature of .08, within Khosla et al. 2020's range)
 VISION = {"hidden_size": 256, "intermediate_size": 1024, "num_hidden_layers": 6, "num_attention_heads": 4}
 TEXT = {"hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 2, "num_attention_heads": 4}
+Labels = tuple[list[str], NDArray[np.int8]]  # ids and truth, as `read_truth` gives them
 
 
 def build(vocab: int) -> SiglipModel:
@@ -88,12 +89,7 @@ class Captions:
     """Draws the captions of a step, and knows which of them hold for which class."""
 
     def __init__(
-        self,
-        classes: list[PictureClass],
-        concepts: list[Concept],
-        labels: tuple[list[str], NDArray[np.int8]],
-        tokenizer: Tokenizer,
-        device: str,
+        self, classes: list[PictureClass], concepts: list[Concept], labels: Labels, tokenizer: Tokenizer, device: str
     ) -> None:
         self.concepts, self.tokenizer, self.device, self.n = concepts, tokenizer, device, len(classes)
         columns = dict(zip(labels[0], labels[1].T.tolist(), strict=True))
@@ -164,14 +160,11 @@ class Training:
     classes: list[PictureClass]
     pictures: Tensor
     labels: Tensor
+    checkpoint: Path
     look: Any  # embed_pictures, compiled where that pays
     seconds: float = 0.0
     images: int = 0
     steps: int = 0
-
-    @property
-    def checkpoint(self) -> Path:
-        return Path(self.args.checkpoints) / "model.pt"
 
     def save(self) -> None:
         part = self.checkpoint.with_suffix(".part")
@@ -266,9 +259,9 @@ def prepare(args: argparse.Namespace) -> Training:
     torch.manual_seed(args.seed)
     model = build(tokenizer.get_vocab_size()).to(device)
     look = torch.compile(embed_pictures) if device == "cuda" else embed_pictures
-    labels_told = read_truth(args.data, load_taxonomy(args.taxonomy))
-    drawn = Captions(classes, concepts, labels_told, tokenizer, device)
-    training = Training(args, model, optimizers(model, args.rate), drawn, classes, pictures.to(device), labels, look)
+    drawn = Captions(classes, concepts, read_truth(args.data, load_taxonomy(args.taxonomy)), tokenizer, device)
+    kept, tuners = args.checkpoints / "model.pt", optimizers(model, args.rate)
+    training = Training(args, model, tuners, drawn, classes, pictures.to(device), labels, kept, look)
     if training.checkpoint.exists():
         training.resume()
     return training
@@ -299,10 +292,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--export", type=Path, help="write the newest checkpoint here instead of training")
     args = parser.parse_args()
-    if args.export:
-        export(args.checkpoints, args.export)
-    else:
-        prepare(args).run()
+    export(args.checkpoints, args.export) if args.export else prepare(args).run()
 
 
 if __name__ == "__main__":
