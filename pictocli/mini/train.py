@@ -92,7 +92,8 @@ class Captions:
         self, classes: list[PictureClass], concepts: list[Concept], labels: Labels, tokenizer: Tokenizer, device: str
     ) -> None:
         self.concepts, self.tokenizer, self.device, self.n = concepts, tokenizer, device, len(classes)
-        columns = dict(zip(labels[0], labels[1].T.tolist(), strict=True))
+        # What the table leaves open teaches nothing: it says of each label where it is false, too.
+        columns = dict(zip(labels[0], np.where(labels[1] < 0, -2, labels[1]).T.tolist(), strict=True))
         truth = [columns[k.label] if k.kind == "label" else [words.truth(c, k) for c in classes] for k in concepts]
         self.truth = torch.tensor(truth, device=device).T
         # A class's rivals in the cross-entropy; traffic signs, a set of one class, borrow CIFAR's.
