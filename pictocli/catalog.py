@@ -9,12 +9,20 @@ from typing import Any
 import apsw
 
 from pictocli.errors import ModelMismatchError, ValidationError
-from pictocli.records import ModelSpec, Pairs
+from pictocli.records import ModelSpec, Pairs, Recall
 from pictocli.schema import from_db, to_db, transaction
 
-__all__ = ["EXACT_BELOW", "Catalog", "encoded", "mismatch"]
+__all__ = ["EXACT_BELOW", "Catalog", "at_least", "encoded", "mismatch"]
 
 EXACT_BELOW = 20_000  # images in scope; below, comparing with every one is as fast as 1-bit codes
+
+
+def at_least(bits: int) -> int:
+    """How many images 1-bit codes choose to be compared, unless a library was found to need more.
+
+    4,000 hold .9998 of the threshold set of a million images at 768 bits; shorter codes need more.
+    """
+    return max(4000, 4000 * 768 // bits)
 
 
 def mismatch(held: ModelSpec, other: str) -> ModelMismatchError:
@@ -76,6 +84,16 @@ class Catalog:
             fields = {name: getattr(pairs, name) for name in Pairs.__slots__}
             kept = json.dumps({"model": spec.id, "revision": spec.revision} | fields)
         self.set_meta("pairs", kept)
+
+    def recall(self) -> Recall | None:
+        """What the last check of the fast path found; None before the first one."""
+        text = self.meta("recall")
+        return None if text is None else Recall(**json.loads(text))
+
+    def keep_recall(self, recall: Recall | None) -> None:
+        """Keep what a check found, for all later questions, or forget it."""
+        kept = None if recall is None else {name: getattr(recall, name) for name in Recall.__slots__}
+        self.set_meta("recall", kept and json.dumps(kept))
 
     def put_taxonomy(self, labels: Iterable[tuple[int, str, str, Sequence[str]]], digest: str) -> None:
         """Store (category, label, phrase, aliases) rows, so that queries resolve labels without reading TOML.

@@ -18,6 +18,7 @@ from pictocli.indexing import Indexer
 from pictocli.looking import embed_reference
 from pictocli.metadata import Metadata
 from pictocli.protocols import Progress
+from pictocli.recall import check_when_due
 from pictocli.records import Embedded, IndexReport, ModelSpec, RetagReport
 from pictocli.reembedding import reembed
 from pictocli.references import ImageLike, at_path
@@ -147,6 +148,7 @@ def _index(
     report = Indexer(store, model.spec, model.brain(store), options, progress).run(targets)
     store.build_codes()
     store.measure_pairs()
+    check_when_due(db, progress)
     _tidy(db)
     return report
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
 from pictocli.pairs import quantiles
 from pictocli.queries import Queries
-from pictocli.records import CATEGORIES, Contents, PairQuantiles
+from pictocli.records import CATEGORIES, Contents, LibraryInfo, PairQuantiles
 from pictocli.schema import from_db
 
 __all__ = ["Overview"]
@@ -15,6 +16,25 @@ __all__ = ["Overview"]
 
 class Overview(Queries):
     """A database at a glance."""
+
+    def info(self, path: str) -> LibraryInfo:
+        """All of it, of the database in the file `path`."""
+        spec = self.spec()
+        return LibraryInfo(
+            path=path,
+            size_bytes=sum(os.stat(path + end).st_size for end in ("", "-wal") if os.path.exists(path + end)),
+            images=self.count(None),
+            kinds=self.kinds(),
+            datasets=self.datasets(),
+            model=spec.id if spec else None,
+            revision=spec.revision if spec else None,
+            dim=spec.dim if spec else None,
+            pairs=self.pair_quantiles(),
+            recall=self.recall(),
+            tag_rule=self.meta("tag_rule") or "none yet",
+            tags=self.tags(),
+            **self.totals(),
+        )
 
     def datasets(self) -> list[Contents]:
         """Every dataset with its roots, the largest first."""

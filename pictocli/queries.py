@@ -8,14 +8,12 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from pictocli.catalog import Catalog
+from pictocli.catalog import EXACT_BELOW, Catalog, at_least
 from pictocli.errors import NotFoundError
 from pictocli.records import CATEGORIES, ImageDetail, Scope
 from pictocli.schema import from_db, to_db
 
 __all__ = ["Queries"]
-
-RESCORED_BITS = 768 * 4000  # 4,000 candidates hold .9998 of the threshold set at 768 bits; shorter codes need more
 
 _ROWS = """
     SELECT i.id, r.path, o.path, f.name, i.page, d.name, i.objects, i.scenes, i.attributes, i.metadata,
@@ -49,6 +47,10 @@ def _fields(row: Sequence[Any]) -> dict[str, Any]:
 
 class Queries(Catalog):
     """Reads from one open database."""
+
+    def version(self) -> int:
+        """A number that is another one once another connection has changed the database."""
+        return int(self.db.pragma("data_version"))
 
     # -- which folders ----------------------------------------------------------------------------------------------
 
@@ -176,29 +178,39 @@ class Queries(Catalog):
 
         exact: compare with every image in scope; else with the best few thousand by 1-bit code. Ties go by id.
         """
-        bound: dict[str, Any] = {"q": vector, "folders": json.dumps(folders), "limit": limit, "without": without}
-        if exact:
-            scope = "" if folders is None else "AND i.folder_id IN (SELECT value FROM json_each(:folders))"
-            source = f"image i WHERE i.id <> :without {scope}"
-        else:
-            bound["mean"] = self.db.execute("SELECT v FROM vector WHERE name = 'mean'").get
-            bound["candidates"] = max(limit * 8, RESCORED_BITS // (len(vector) // 4))
-            scope = "" if folders is None else "WHERE folder_id IN (SELECT value FROM json_each(:folders))"
-            source = (
-                f"(SELECT image_id FROM code {scope} ORDER BY vec_distance_hamming(vec_bit(c),"  # noqa: S608 - our texts
-                " vec_quantize_binary(vec_sub(:q, :mean))) LIMIT :candidates) k"
-                " JOIN image i ON i.id = k.image_id WHERE i.id <> :without"
-            )
+        column, among = "folder_id", folders
+        if not exact:
+            column, among = "id", self.by_code(vector, folders, self.compared(len(vector) // 4))
+        where = "" if among is None else f"AND i.{column} IN (SELECT value FROM json_each(:among))"  # noqa: S608 - our texts
         rows = self.db.execute(
-            f"SELECT i.id, (SELECT vec_distance_cosine(e.v, :q) FROM embedding e WHERE e.content_id = i.content_id) d"  # noqa: S608 - our texts
-            f" FROM {source} AND d IS NOT NULL ORDER BY d, i.id LIMIT :limit",
-            bound,
+            "SELECT i.id, vec_distance_cosine(e.v, :q) d FROM image i CROSS JOIN embedding e"  # noqa: S608 - our texts
+            f" ON e.content_id = i.content_id WHERE i.id <> :without {where} ORDER BY d, i.id LIMIT :limit",
+            {"q": vector, "among": json.dumps(among), "limit": limit, "without": without},
         )
         return [(image_id, 1.0 - distance) for image_id, distance in rows]
 
-    def has_codes(self) -> bool:
-        """Whether the library has grown large enough to have been given 1-bit codes."""
-        return bool(self.db.execute("SELECT 1 FROM vector WHERE name = 'mean'").get)
+    def by_code(self, vector: bytes, folders: list[int] | None, count: int) -> list[int]:
+        """Ids of the `count` images in scope whose 1-bit codes are nearest to `vector`'s. Ties go by folder and id."""
+        where = "" if folders is None else "WHERE folder_id IN (SELECT value FROM json_each(:folders))"
+        rows = self.db.execute(
+            f"SELECT image_id FROM code {where} ORDER BY vec_distance_hamming(vec_bit(c),"  # noqa: S608 - our texts
+            " vec_quantize_binary(vec_sub(:q, :mean))), folder_id, image_id LIMIT :count",
+            {"q": vector, "mean": self.vector("mean"), "folders": json.dumps(folders), "count": count},
+        )
+        return [image_id for (image_id,) in rows]
+
+    def compared(self, bits: int) -> int:
+        """How many images codes of so many bits choose to be compared."""
+        kept = self.recall()
+        return kept.compared if kept else at_least(bits)
+
+    def uses_codes(self, folders: list[int] | None, bits: int) -> bool:
+        """Whether 1-bit codes find the nearest in these folders sooner than comparing all does.
+
+        They do not where a fifth of the images would be left to compare, which are read one by one and not in a row.
+        """
+        images = self.count(folders)
+        return images >= max(EXACT_BELOW, 5 * self.compared(bits)) and self.vector("mean") is not None
 
     # -- tags -------------------------------------------------------------------------------------------------------
 
@@ -225,22 +237,22 @@ class Queries(Catalog):
     ) -> list[int]:
         """Ids of the images that carry at least one tag of every group.
 
-        In the order of ids, or by the mean score of the tags that matched. The rarest group drives; the others are
-        looked up in the inverted table, so that the cost follows the rarest match and not the library.
+        In the order of ids, or by the mean score of the tags that matched. The rarest drives, a group or the folders;
+        the others are looked up for each of its images. So the cost follows the rarest and not the library.
         """
         ordered = sorted(groups, key=self._images_with)
+        rarest, inside = self._images_with(ordered[0]), self.count(folders)
+        driver = "tags" if rarest <= inside else "folders"
+        if not by_score and min(rarest, inside) * 20 > self.count(None):
+            driver = "ids"  # going through them finds enough soon
         wanted = "x.tag_id IN (SELECT value FROM json_each(?))"
-        has = f"EXISTS (SELECT 1 FROM image_tag x WHERE {wanted} AND x.image_id = i.id)"  # noqa: S608 - our texts
-        common = self._images_with(ordered[0]) * 20 > self.count(None)  # then walking the ids finds them soon
-        first = (
-            has
-            if common
-            else ("i.id IN (SELECT image_id FROM image_tag WHERE tag_id IN (SELECT value FROM json_each(?)))")
-        )
-        where = [first] + [has] * (len(ordered) - 1)
+        # "+" makes a condition of it. SQLite would make a join, and for that index all tags of all images, every time
+        where = [f"+EXISTS (SELECT 1 FROM image_tag x WHERE {wanted} AND x.image_id = i.id)"] * len(ordered)  # noqa: S608 - our texts
         bound = [json.dumps(list(group)) for group in ordered]
+        if driver == "tags":
+            where[0] = f"i.id IN (SELECT image_id FROM image_tag x WHERE {wanted})"  # noqa: S608 - our texts
         if folders is not None:
-            where.append("i.folder_id IN (SELECT value FROM json_each(?))")
+            where.append(f"{'+' * (driver != 'folders')}i.folder_id IN (SELECT value FROM json_each(?))")  # noqa: S608 - our texts
             bound.append(json.dumps(folders))
         order = "i.id"
         if by_score:

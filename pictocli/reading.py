@@ -8,14 +8,15 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import wraps
 from types import TracebackType
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, Self, TypeVar
 
 import apsw
 
-from pictocli.catalog import EXACT_BELOW
 from pictocli.errors import NotFoundError, StoreError, ValidationError, check_range
+from pictocli.holding import Holding
 from pictocli.labels import resolve_labels
 from pictocli.overview import Overview
 from pictocli.pairs import closer_than
@@ -64,6 +65,7 @@ class Reader:
         self.progress = progress
         self._db: apsw.Connection | None = None
         self._model: Model | None = None
+        self._holding = Holding()
 
     def __enter__(self) -> Self:
         return self
@@ -75,7 +77,7 @@ class Reader:
         """Close the database."""
         if self._db is not None:
             self._db.close()
-            self._db = None
+            self._db, self._holding = None, Holding()
 
     @_question
     def similar(
@@ -222,26 +224,19 @@ class Reader:
         return queries.detail(image_id)
 
     @_question
-    def info(self) -> LibraryInfo:
-        """The database at a glance."""
-        queries = Overview(self._queries().db)
-        spec = queries.spec()
-        totals = queries.totals()
-        sizes = [os.stat(self.path + end).st_size for end in ("", "-wal") if os.path.exists(self.path + end)]
-        return LibraryInfo(
-            path=self.path,
-            size_bytes=sum(sizes),
-            images=queries.count(None),
-            kinds=queries.kinds(),
-            datasets=queries.datasets(),
-            model=spec.id if spec else None,
-            revision=spec.revision if spec else None,
-            dim=spec.dim if spec else None,
-            pairs=queries.pair_quantiles(),
-            tag_rule=queries.meta("tag_rule") or "none yet",
-            tags=queries.tags(),
-            **totals,
-        )
+    def info(self, *, check_recall: bool = False) -> LibraryInfo:
+        """The database at a glance.
+
+        check_recall: compare the fast path with the exact one on 50 of its own pictures, and keep how many images must
+        be compared. A database that cannot be written is checked too; what is found is then not kept.
+        """
+        recall = None
+        if check_recall:
+            from pictocli.recall import check_library  # numpy
+
+            recall = check_library(self.path, self.progress)
+        found = Overview(self._queries().db).info(self.path)
+        return replace(found, recall=recall) if recall else found
 
     # -- below the questions ----------------------------------------------------------------------------------------
 
@@ -282,7 +277,9 @@ class Reader:
     ) -> tuple[list[tuple[int, float]], bool]:
         """(image id, cosine) of the nearest in these folders, and whether every one of them was compared."""
         queries = self._queries()
-        exactly = exact or queries.count(folders) < EXACT_BELOW or not queries.has_codes()
+        exactly = exact or not queries.uses_codes(folders, len(vector) // 4)
+        if not exactly:
+            queries = self._holding.answering(queries)
         return queries.nearest(vector, folders, limit, without=without, exact=exactly), exactly
 
 

@@ -20,6 +20,7 @@ __all__ = [
     "ModelSpec",
     "PairQuantiles",
     "Pairs",
+    "Recall",
     "RetagReport",
     "Scope",
     "SimilarImage",
@@ -247,10 +248,28 @@ class PairQuantiles:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Recall:
+    """How much of the exact answers the fast path finds: a check with so many of a library's own pictures as questions.
+
+    nearest, similar: the shares found of the 50 and of the 500 nearest, as far as they are at 0.6 or above. compared:
+    images that 1-bit codes choose to be compared, where they are used. exact: they are not, as comparing all images is
+    as fast. images: how many there were.
+    """
+
+    images: int
+    exact: bool
+    compared: int
+    questions: int
+    nearest: float
+    similar: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LibraryInfo:
     """The database at a glance. size_bytes counts the write-ahead log too. tags: (category, label, images).
 
-    pairs: how similar random pictures are; None in a library too small to say.
+    pairs: how similar random pictures are; None in a library too small to say. recall: how near the fast path comes to
+    the exact one; None when that was never checked.
     """
 
     path: str
@@ -266,5 +285,6 @@ class LibraryInfo:
     revision: str | None
     dim: int | None
     pairs: PairQuantiles | None = None
+    recall: Recall | None = None
     tag_rule: str
     tags: Sequence[tuple[str, str, int]]

@@ -15,6 +15,7 @@ from pictocli.decode import Decoded, Inspected, Recipe, decode, inspect
 from pictocli.errors import PictoError
 from pictocli.indexing import checked, outcome
 from pictocli.protocols import Progress
+from pictocli.recall import check_when_due
 from pictocli.records import IndexReport, Skipped
 from pictocli.staging import Staging
 from pictocli.workers import Workers
@@ -51,6 +52,7 @@ def reembed(store: Staging, model: Model, *, batch_size: int, workers: int, prog
     store.swap_staged(tag_rows(tagger), rule)
     store.build_codes()
     store.measure_pairs()
+    check_when_due(store.db, progress)
     report.seconds = time.perf_counter() - started
     return report
 

@@ -227,19 +227,20 @@ class SqliteStore(Catalog):
             )
             return self.db.changes() > 0
 
-    def build_codes(self) -> None:
-        """Give a library that has outgrown the exhaustive scan its 1-bit codes, centred on its mean embedding."""
-        if self.vector("mean") is not None:
-            return
-        count = self.db.execute("SELECT count(*) FROM embedding").get  # reads a page for every few of them
-        if count < EXACT_BELOW:
-            return
+    def build_codes(self, mean: bytes | None = None) -> None:
+        """Give a library that has outgrown the exhaustive scan its 1-bit codes, centred on its mean embedding.
+
+        mean: make all codes anew, centred on this one.
+        """
+        if mean is None:
+            count = self.db.execute("SELECT count(*) FROM embedding").get  # reads a page for every few of them
+            if self.vector("mean") is not None or count < EXACT_BELOW:
+                return
+            mean = self._mean(count)
         with transaction(self.db):
-            self.put_vector("mean", self._mean(count))
-            self.db.execute(
-                _CODES,
-                (self.vector("mean"),),
-            )
+            self.put_vector("mean", mean)
+            self.db.execute("DELETE FROM code")
+            self.db.execute(_CODES, (mean,))
 
     def _mean(self, count: int) -> bytes:
         """The mean of every (count // 20,000)-th embedding: that many settle it to a hundredth of its spread."""

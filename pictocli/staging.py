@@ -62,5 +62,6 @@ class Staging(SqliteStore):
             self.db.execute("DELETE FROM vector WHERE instr(name, ?) = 0", (new,))
             self.set_meta("staged_model", None)
             self.keep_pairs(None)  # measured in the old space
+            self.keep_recall(None)
             retag(self.db, tag, lambda _: None)
             self.set_meta("tag_rule", rule)

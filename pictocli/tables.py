@@ -20,6 +20,7 @@ from pictocli.records import (
     Label,
     LibraryInfo,
     PairQuantiles,
+    Recall,
     SimilarImage,
     TaggedImage,
 )
@@ -144,6 +145,7 @@ class Page:
             ("datasets", [f"{each.dataset} {each.images:,}" for each in info.datasets] or ["–"]),
             ("model", [_short(info.model), f"{info.dim}-D"] if info.model else ["none yet"]),
             *([("pairs", _pairs(info.pairs))] if info.pairs else []),
+            *([("recall", _recall(info.recall))] if info.recall else []),
             ("tag rule", [info.tag_rule]),
         ])  # fmt: skip
         top = info.tags[:10]
@@ -229,6 +231,15 @@ def _pairs(pairs: PairQuantiles) -> list[str]:
     names = {0.5: "median", 0.9: "90%", 0.99: "99%", 0.999: "99.9%", 0.9999: "99.99%"}
     told = [f"{name} {pairs.quantiles[share]:.2f}" for share, name in names.items() if share in pairs.quantiles]
     return [*told, f"of {pairs.n:,} random pairs"]
+
+
+def _recall(recall: Recall) -> list[str]:
+    """99.98% of the nearest 50, and of how many comparisons."""
+    if recall.exact:
+        return ["exact", "every image is compared"]
+    nearest, similar = percent((recall.nearest, recall.similar))
+    compared = f"{recall.compared:,} of {recall.images:,} compared"
+    return [f"{nearest} of the nearest 50", f"{similar} of the 500 at 0.60 or above", compared]
 
 
 def _local(moment: str) -> str:

@@ -32,8 +32,8 @@ ROWS = (
      "tables", "pairs", "toml_lines"),
     ("catalog", "retagging", "taxonomy", "hub", "siglip", "tower", "pixels"),
     ("tagging", "sqlite", "queries", "decode"),
-    ("calibration", "candidates", "references", "words", "labels", "overview", "staging"),
-    ("brain", "fitting", "labelled"),
+    ("calibration", "candidates", "references", "words", "labels", "overview", "staging", "codes"),
+    ("brain", "fitting", "labelled", "holding", "recall"),
     ("indexing",),
     ("looking", "reembedding", "calibrating"),
     ("reading", "filling"),
@@ -44,7 +44,7 @@ ROWS = (
 )  # fmt: skip
 ROW = {name: number for number, row in enumerate(ROWS) for name in row}
 
-STORE = {"schema", "catalog", "queries", "overview", "sqlite", "staging", "retagging"}
+STORE = {"schema", "catalog", "queries", "codes", "recall", "overview", "sqlite", "staging", "retagging"}
 HEAVY = (
     "torch",
     "transformers",

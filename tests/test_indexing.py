@@ -19,7 +19,7 @@ import pytest
 from pictures import PHOTOS, make_pdf, scene
 
 import pictocli
-from pictocli import brain, indexing, sqlite
+from pictocli import brain, indexing, queries, recall, sqlite
 from pictocli.decode import Refused
 from pictocli.errors import ModelError, NotFoundError, ValidationError
 from pictocli.records import IndexReport, Skipped
@@ -790,6 +790,23 @@ def test_codes_follow_when_the_library_is_large(
     (album / "trip").rename(album / "journey")
     index(album)
     assert sorted(rows("SELECT folder_id, image_id FROM code")) == sorted(rows("SELECT folder_id, id FROM image"))
+
+
+def test_a_large_library_is_checked_by_itself(
+    index: Index, album: Path, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Five images, of which one is compared: then six, and the next check is at ten."""
+    for module in (sqlite, queries):
+        monkeypatch.setattr(module, "EXACT_BELOW", 3)
+    for module in (recall, queries):
+        monkeypatch.setattr(module, "at_least", lambda _: 1)
+    index(album)
+    kept = rows("SELECT value FROM meta WHERE key = 'recall'")
+    assert json.loads(kept[0][0])["images"] == 5
+    scene(50).save(album / "new.png")
+    monkeypatch.setattr(recall, "check", pytest.fail)
+    index(album)
+    assert rows("SELECT value FROM meta WHERE key = 'recall'") == kept
 
 
 @pytest.fixture(autouse=True)

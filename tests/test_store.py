@@ -13,6 +13,7 @@ from typing import Any
 import apsw
 import numpy as np
 import pytest
+from libraries import clustered, make
 from numpy.typing import NDArray
 
 from pictocli import pairs, sqlite
@@ -20,7 +21,7 @@ from pictocli.catalog import Catalog
 from pictocli.errors import NotFoundError
 from pictocli.queries import Queries
 from pictocli.records import CATEGORIES, ModelSpec, Scope
-from pictocli.schema import connect, transaction
+from pictocli.schema import connect
 from pictocli.sqlite import FileRow, FinishedFile, PageRow, SqliteStore
 from pictocli.staging import Staging
 
@@ -326,17 +327,7 @@ def test_a_swap_drops_the_pairs_of_the_old_space(fifty: SqliteStore, db: apsw.Co
 # -- nearest neighbours -----
 
 
-COUNT, CLUSTERS, FOLDERS = 25_000, 400, 25
-
-
-def clustered(dim: int) -> NDArray[np.float32]:
-    """Unit vectors as models give them: a mean that all share, clusters, and near-duplicates in them."""
-    chance = np.random.default_rng(dim)
-    centres = chance.normal(size=(CLUSTERS, dim)) + 0.7 * chance.normal(size=dim)
-    of = chance.integers(0, CLUSTERS, COUNT)
-    spread = chance.choice([0.1, 0.5, 0.9], size=(COUNT, 1))
-    vectors = centres[of] + spread * chance.normal(size=(COUNT, dim))
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+COUNT, FOLDERS = 25_000, 25
 
 
 @pytest.fixture(scope="module", params=[192, 768])
@@ -345,26 +336,9 @@ def large(
 ) -> Iterator[tuple[Queries, NDArray[np.float32]]]:
     """25,000 images with codes: image i + 1 has vector i and lies in folder i % 25 + 1."""
     path = tmp_path_factory.mktemp("large") / "a.db"
-    vectors = clustered(request.param)
-    db = connect(str(path), create=True)
-    store = SqliteStore(db)
-    db.execute("PRAGMA synchronous=OFF")
-    root_id = root(store)
-    for number in range(FOLDERS):
-        folder(store, root_id, f"f{number:02}")
-    with transaction(db):
-        for table, row in (
-            ("file(folder_id, name, kind, pages)", lambda i: (i % FOLDERS + 1, str(i), "png", 1)),
-            (
-                "content(hash, page, dpi, width, height, measures, processing_time_ms)",
-                lambda i: (b"%d" % i, 0, 0, 1, 1, "{}", 1),
-            ),
-            ("embedding(content_id, v)", lambda i: (i + 1, vectors[i].tobytes())),
-            ("image(file_id, folder_id, content_id, indexed_at)", lambda i: (i + 1, i % FOLDERS + 1, i + 1, 0)),
-        ):
-            marks = ", ".join("?" * (table.count(",") + 1))
-            db.executemany(f"INSERT INTO {table} VALUES({marks})", (row(i) for i in range(COUNT)))
-    store.build_codes()
+    vectors = clustered(COUNT, request.param, 400, (0.1, 0.5, 0.9))
+    db = make(path, vectors, folders=FOLDERS)
+    SqliteStore(db).build_codes()
     yield Queries(db), vectors
     db.close()
     path.unlink()
@@ -385,7 +359,7 @@ def test_the_fast_path_finds_what_the_exhaustive_one_does(
 ) -> None:
     """The set at threshold 0.6, at most 500 of it, over 16 queries: .999 of it, as the contract says."""
     queries, vectors = large
-    assert queries.has_codes()
+    assert queries.vector("mean")
     hits = wanted = compared = 0
     for number in range(7, COUNT, COUNT // 16):
         query = vectors[number].tobytes()

@@ -18,7 +18,7 @@ from program import make_world, run, screen
 from rich.cells import cell_len
 
 from pictocli.catalog import Catalog
-from pictocli.records import Pairs
+from pictocli.records import Pairs, Recall
 from pictocli.schema import connect
 
 LINK = re.compile(r"\x1b\]8;[^;]*;([^\x1b]*)\x1b\\")
@@ -209,6 +209,32 @@ def test_info_shows_how_similar_random_pairs_are(columns: int, compared: str) ->
     joined = " ".join(plain(text).split())
     assert "24-D pairs median 0.10 90% 0.40 99% 0.59 99.9% 0.90 of 2,000 random pairs tag rule" in joined
     assert "  pairs " not in plain(screen("info", columns=columns)[1])
+
+
+@pytest.mark.parametrize(
+    ("exact", "told"),
+    [
+        (
+            False,
+            "99.95% of the nearest 50 99.98% of the 500 at 0.60 or above 8,000 of 1,204,000 compared",
+        ),
+        (True, "exact every image is compared"),
+    ],
+)
+@pytest.mark.parametrize("columns", WIDTHS)
+def test_info_shows_the_last_check_of_the_fast_path(columns: int, exact: bool, told: str, compared: str) -> None:
+    db = connect(compared)
+    Catalog(db).keep_recall(
+        Recall(images=1_204_000, exact=exact, compared=8000, questions=50, nearest=0.99951, similar=0.99989)
+    )
+    db.close()
+    text = plain(screen("info", "--db", compared, columns=columns)[1])
+    assert [line for line in text.splitlines() if cell_len(line) > columns] == []
+    assert f" recall {told} tag rule " in " ".join(text.split())
+    kept = json.loads(run("info", "--format", "json", "--db", compared).out)["recall"]
+    assert kept == {
+        "images": 1_204_000, "exact": exact, "compared": 8000, "questions": 50, "nearest": 0.99951, "similar": 0.99989,
+    }  # fmt: skip
 
 
 def test_programs_are_told_how_unusual_a_similarity_is(compared: str) -> None:

@@ -6,6 +6,11 @@ p is `python -I -c pass`, T an empty Typer app of two commands, both run in turn
 ratios hold on a noisy machine. Libraries are made up: clustered unit embeddings of 768 numbers with a common mean
 (2,000 clusters; a tenth are near-duplicates), 500 folders, a hundredth of the images in the first, tags as common as
 real ones.
+
+Below the commands: how many references a second one `similar --stdin` answers, its start counted; what the fast path
+finds of the exact answers to 50 questions, of the 50 nearest (recall@50) and of the at most 500 at 0.6 or above; and
+what `info --check-recall` costs and says of the same. That one may set how many images later questions compare, in a
+library that is kept too.
 """
 
 from __future__ import annotations
@@ -21,11 +26,15 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+import pictocli
 from pictocli.brain import put_labels
+from pictocli.protocols import NoProgress
+from pictocli.recall import check_when_due
 from pictocli.records import ModelSpec
 from pictocli.schema import connect, transaction
 from pictocli.sqlite import SqliteStore
@@ -33,6 +42,8 @@ from pictocli.taxonomy import load
 
 DIM = 768
 FOLDERS = 500
+MANY = 200
+EVERYTHING: Any = {"everywhere": True, "threshold": 0, "limit": 500}
 SPEC = ModelSpec("made-up", "0", DIM, 224, "bilinear", 64, 112.7, -16.8)
 EMPTY_APP = """
 import typer
@@ -61,10 +72,10 @@ class Cost:
     mb: float
 
 
-def spent(command: list[str], env: dict[str, str]) -> Cost:
+def spent(command: list[str], env: dict[str, str], stdin: str = "") -> Cost:
     """Run a command to its end, output to nowhere; it must find something."""
     done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", LAUNCHER, *command], capture_output=True, env=env, check=False
+        [sys.executable, "-I", "-S", "-c", LAUNCHER, *command], input=stdin.encode(), capture_output=True, env=env
     )
     assert done.returncode == 0, done.stderr.decode()
     seconds, kilobytes = done.stdout.split()
@@ -127,6 +138,7 @@ def make(path: Path, n: int) -> None:
             db.execute(statement)
     store.build_codes()
     store.measure_pairs()
+    check_when_due(db, NoProgress())
     words = np.ones(DIM, "<f4") / np.sqrt(DIM)
     store.keep_text("words seen before", words.astype("<f4").tobytes())
     db.execute("PRAGMA optimize")
@@ -147,6 +159,57 @@ def questions(n: int) -> dict[str, list[str]]:
     }
 
 
+def many(n: int) -> str:
+    """MANY references, evenly over the library, as `similar --stdin` reads them."""
+    return "".join(f"id:{at * n // MANY + 1}\n" for at in range(MANY))
+
+
+def recall(path: Path, n: int) -> tuple[float, float]:
+    """What answers hold of the exact ones: of the 50 nearest, and of the at most 500 at 0.6 or above."""
+    near, similar = [0, 0], [0, 0]  # found, there
+    with pictocli.open(path) as library:
+        for image_id in range(n // 100, n, n // 50):
+            fast, exact = (
+                {each.image_id: each.similarity for each in library.similar(image_id, **EVERYTHING, exact=way).results}
+                for way in (False, True)
+            )
+            for counts, true in (
+                (near, list(exact)[:50]),
+                (similar, [i for i, cosine in exact.items() if cosine >= 0.6]),
+            ):
+                counts[0] += len(fast.keys() & set(true))
+                counts[1] += len(true)
+    return near[0] / near[1], similar[0] / similar[1]
+
+
+def report(path: Path, n: int, runs: int) -> None:
+    """Measure and print one library."""
+    picto = str(Path(sys.executable).with_name("picto"))
+    env = {**os.environ, "PICTO_DB": str(path), "OMP_NUM_THREADS": "1"}
+    asked = {"p": [sys.executable, "-I", "-c", "pass"], "T": [sys.executable, "-c", EMPTY_APP]}
+    asked |= {name: [picto, *arguments] for name, arguments in questions(n).items()}
+    costs: dict[str, list[Cost]] = {name: [] for name in asked}
+    together: list[Cost] = []
+    for run in range(runs):
+        for name, command in asked.items():
+            costs[name].append(spent(command, env))
+        if run < 3:
+            together.append(spent([picto, "similar", "--stdin", "--everywhere"], env, many(n)))
+    ms = {name: statistics.median(each.ms for each in found) for name, found in costs.items()}
+    print(f"{n:,} images of {path.stat().st_size / n:,.0f} bytes; p {ms['p']:.0f} ms, T {ms['T'] / ms['p']:.1f}p")
+    for name in questions(n):
+        mb = max(each.mb for each in costs[name])
+        over = (ms[name] - ms["T"]) / ms["p"]
+        print(f"  {name:<28} {ms[name]:6.0f} ms   T + {over:4.1f}p   {mb:5.0f} MB")
+    each = statistics.median(cost.ms for cost in together) / MANY
+    mb = max(cost.mb for cost in together)
+    print(f"  {'similar --stdin':<28} {each:6.1f} ms   {each / ms['p']:8.2f}p   {mb:5.0f} MB   {1000 / each:.0f}/s")
+    print("  recall@50 {:.4f}, of those at 0.6 or above {:.4f}".format(*recall(path, n)))
+    cost = spent([picto, "info", "--check-recall"], env)
+    with pictocli.open(path) as library:
+        print(f"  {'info --check-recall':<28} {cost.ms:6.0f} ms   {cost.mb:20.0f} MB   {library.info().recall}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--sizes", default="10000,100000")
@@ -155,26 +218,12 @@ def main() -> None:
     options = parser.parse_args()
     base = options.keep or Path(tempfile.mkdtemp())
     base.mkdir(parents=True, exist_ok=True)
-    picto = str(Path(sys.executable).with_name("picto"))
     try:
         for n in map(int, options.sizes.split(",")):
             path = base / f"{n}.db"
             if not path.exists():
                 make(path, n)
-            env = {**os.environ, "PICTO_DB": str(path), "OMP_NUM_THREADS": "1"}
-            asked = {"p": [sys.executable, "-I", "-c", "pass"], "T": [sys.executable, "-c", EMPTY_APP]}
-            asked |= {name: [picto, *arguments] for name, arguments in questions(n).items()}
-            costs: dict[str, list[Cost]] = {name: [] for name in asked}
-            for _ in range(options.runs):
-                for name, command in asked.items():
-                    costs[name].append(spent(command, env))
-            ms = {name: statistics.median(each.ms for each in found) for name, found in costs.items()}
-            floor = f"p {ms['p']:.0f} ms, T {ms['T'] / ms['p']:.1f}p"
-            print(f"{n:,} images of {path.stat().st_size / n:,.0f} bytes; {floor}")
-            for name in questions(n):
-                mb = max(each.mb for each in costs[name])
-                over = (ms[name] - ms["T"]) / ms["p"]
-                print(f"  {name:<28} {ms[name]:6.0f} ms   T + {over:4.1f}p   {mb:5.0f} MB")
+            report(path, n, options.runs)
     finally:
         if not options.keep:
             shutil.rmtree(base)
