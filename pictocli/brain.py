@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -116,6 +117,8 @@ class Model:
         """The model itself. Raises as `files` does, and ModelError when it cannot be loaded."""
         files = self.files
         self.progress.doing(f"loading {self.spec.id}")
+        # Before torch: by default its threads spin while they wait for one another, on cores that decode meanwhile.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         from pictocli.siglip import Siglip  # imports torch: 3 s
 
         loaded = Siglip(files, self.spec, self.device)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +14,7 @@ from pictocli.records import IndexReport, Skipped
 from pictocli.scan import Found, Rules, walk
 from pictocli.sqlite import KnownFile, SqliteStore
 
-__all__ = ["Candidate", "Candidates", "IndexOptions", "Target"]
+__all__ = ["Candidate", "Candidates", "IndexOptions", "Pending", "Target"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,51 +49,68 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
+class Pending:
+    """The files of one folder that need work, in 30 bytes each: a library's worth of them waits while it is indexed.
+
+    names: joined by "/", which no name holds. sizes, times: theirs, as in `Found`.
+    """
+
+    target: Target
+    folder: str
+    folder_id: int
+    names: str
+    sizes: array[int]
+    times: array[int]
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
-    """A file that is new, changed, or lacks something. named: the user named this very file."""
+    """A file that is new, changed, or lacks something. path: in full. named: the user named this very file."""
 
     root: str
+    path: str
     folder_id: int
     found: Found
     known: KnownFile | None
     named: bool = False
 
-    @property
-    def path(self) -> str:
-        """Its full path."""
-        return os.path.join(self.root, self.found.folder, self.found.name)
-
 
 class Candidates:
-    """Finds candidates, and counts in `report` the files that are none."""
+    """Finds candidates, and counts in `report` the files that are none. count: of those found so far."""
 
     def __init__(self, store: SqliteStore, options: IndexOptions, report: IndexReport, progress: Progress) -> None:
         self.store, self.options, self.report, self.progress = store, options, report, progress
         self.count = 0
 
-    def find(self, target: Target) -> Iterator[Candidate]:
-        """The files of one root that need work, in the order of their paths."""
+    def pending(self, target: Target) -> Iterator[Pending]:
+        """The folders of one root where files need work, in the order of their paths."""
         rules = self.options.rules if target.only is None else Rules(hidden=True, follow=True)
         for folder, files in walk(target.root, rules, self.report.skipped.append, target.folder):
             if target.only is not None:
                 if folder != target.folder:
                     return
                 files = [found for found in files if found.name in target.only]
+            here = os.path.join(target.root, folder, "")
+            never = {path.removeprefix(here) for path in self.options.never}
+            files = [found for found in files if found.name not in never]
             if not files:
                 continue
             folder_id = self._folder(target, folder)
-            known = self.store.known(folder_id)
-            bare = self.store.without_thumbnail(folder_id) if self.options.thumbnails else set()
-            for found in files:
-                candidate = Candidate(target.root, folder_id, found, known.get(found.name), target.only is not None)
-                if candidate.path in self.options.never:
-                    continue
-                if self._settled(candidate, bare):
-                    self.pass_metadata(candidate)
-                    continue
-                self.count += 1
+            work = self._unsettled(target, here, folder_id, files)
+            if work:
+                self.count += len(work)
                 self.progress.found(self.count)
-                yield candidate
+                names, sizes, times = zip(*work, strict=True)
+                yield Pending(target, folder, folder_id, "/".join(names), array("q", sizes), array("q", times))
+
+    def of(self, pending: Pending) -> Iterator[Candidate]:
+        """The files of one folder that need work, in the order of their names."""
+        here = os.path.join(pending.target.root, pending.folder, "")
+        known, named = self.store.known(pending.folder_id), pending.target.only is not None
+        for found in map(Found, pending.names.split("/"), pending.sizes, pending.times):
+            yield Candidate(
+                pending.target.root, here + found.name, pending.folder_id, found, known.get(found.name), named
+            )
 
     def pass_metadata(self, candidate: Candidate) -> None:
         """Store the fields of the metadata file for a file's images, if it names any."""
@@ -110,18 +128,29 @@ class Candidates:
             return -1
         return self.store.folder_id(target.root_id, folder, create=not self.options.dry_run) or -1
 
-    def _settled(self, candidate: Candidate, bare: set[str]) -> bool:
-        """Whether a file needs no work; counted here if so."""
-        known, found, options = candidate.known, candidate.found, self.options
-        if options.force or known is None or (known.size, known.mtime_ns) != (found.size, found.mtime_ns):
-            return False
-        reason = known.reason or ("not an image" if candidate.named and known.kind == "other" else None)
-        if reason is not None:
-            self.report.skipped.append(Skipped(candidate.path, reason))
+    def _unsettled(self, target: Target, here: str, folder_id: int, files: Sequence[Found]) -> list[Found]:
+        """Those of a folder's files that need work; the others are counted. here: the folder's path, with its "/"."""
+        known = self.store.known(folder_id)
+        bare = self.store.without_thumbnail(folder_id) if self.options.thumbnails else set()
+        work, named = [], target.only is not None
+        for found in files:
+            held = known.get(found.name)
+            if held is None or self._lacks(held, found, bare):
+                work.append(found)
+                continue
+            reason = held.reason or ("not an image" if named and held.kind == "other" else None)
+            if reason is not None:
+                self.report.skipped.append(Skipped(here + found.name, reason))
+            else:
+                self.report.unchanged += held.kind != "other"
+            if self.options.metadata is not None:
+                self.pass_metadata(Candidate(target.root, here + found.name, folder_id, found, held))
+        return work
+
+    def _lacks(self, held: KnownFile, found: Found, bare: set[str]) -> bool:
+        """Whether a file has changed, or something that is asked for is not stored."""
+        options = self.options
+        if options.force or held.size != found.size or held.mtime_ns != found.mtime_ns or found.name in bare:
             return True
-        if options.thumbnails and found.name in bare:
-            return False
-        if options.pdf_dpi is not None and known.kind == "pdf" and known.dpi != options.pdf_dpi:
-            return False
-        self.report.unchanged += known.kind != "other"
-        return True
+        rendered = options.pdf_dpi is not None and held.kind == "pdf" and held.reason is None
+        return rendered and held.dpi != options.pdf_dpi

@@ -11,47 +11,29 @@ import io
 import os
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pillow_heif
 from PIL import Image, ImageOps
 
+from pictocli.kinds import IMAGE_SUFFIXES, RAW_SUFFIXES, not_image, sniff
 from pictocli.pixels import measure
 from pictocli.preprocess import resize
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Decoded", "Inspected", "Recipe", "Refused", "decode", "decode_bytes", "inspect", "sniff"]
+__all__ = ["Decoded", "Inspected", "Recipe", "Refused", "decode", "decode_bytes", "inspect"]
 
 MAX_PIXELS = 200_000_000  # decodes to 600 MB; beyond it lie bombs and stitched scans that would starve the machine
 DRAFT = 1024  # JPEGs are decoded at the smallest eighth that keeps this many px: under 1/255 mean difference at 224 px
+_BAND = 2**20  # px
+_HELD = {"webp": 14, "avif": 6, "heic": 4, "tiff": 6}  # bytes a pixel that decoders hold beside Pillow's, as measured
+_RENDERED = 7  # bytes a pixel of a PDF page: MuPDF's three and Pillow's four
 THUMBNAIL_WIDTH, THUMBNAIL_QUALITY = 640, 85  # the second reference system's
-IMAGE_SUFFIXES = frozenset(
-    [
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".png",
-        ".webp",
-        ".bmp",
-        ".gif",
-        ".tif",
-        ".tiff",
-        ".heic",
-        ".heif",
-        ".avif",
-        ".pdf",
-    ]
-)
-RAW_SUFFIXES = frozenset(
-    [".cr2", ".nef", ".arw", ".dng", ".orf", ".rw2", ".pef", ".srw"]
-)  # TIFF inside, but not a TIFF picture
 
 pillow_heif.register_heif_opener()
 Image.MAX_IMAGE_PIXELS = None  # refused by our own check, which names the limit
@@ -67,11 +49,19 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Inspected:
-    """What a file is. digest: SHA-256 of its bytes. pages: () for a file that is one image, else 1, 2, …"""
+    """What a file is. digest: SHA-256 of its bytes. pages: () for a file that is one image, else 1, 2, …
+
+    peak: bytes that decoding its largest page takes at most, roughly; of a PDF at 72 DPI, see `peak_at`.
+    """
 
     digest: bytes
     kind: str
     pages: tuple[int, ...]
+    peak: int
+
+    def peak_at(self, dpi: int) -> int:
+        """`peak`, of a PDF that is rendered at `dpi`; 0 for all others."""
+        return int(self.peak * (dpi / 72) ** 2) if dpi else self.peak
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,66 +86,35 @@ class Decoded:
     ms: float
 
 
-def sniff(head: bytes) -> str:
-    """The kind of a file by its first kilobyte: jpeg, png, webp, bmp, gif, tiff, heic, avif, pdf or other."""
-    for magic, kind in ((b"\xff\xd8\xff", "jpeg"), (b"\x89PNG\r\n\x1a\n", "png"), (b"GIF8", "gif")):
-        if head.startswith(magic):
-            return kind
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return "webp"
-    if head[:2] == b"BM" and head[6:10] == b"\0\0\0\0":  # the reserved words of a bitmap's header
-        return "bmp"
-    if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+") and head[8:10] != b"CR":
-        return "tiff"
-    if head[4:8] == b"ftyp":
-        brands = {head[at : at + 4] for at in range(8, min(len(head), int.from_bytes(head[:4], "big"), 64), 4)}
-        if brands & {b"avif", b"avis"}:
-            return "avif"
-        if brands & {b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1"}:
-            return "heic"
-    return "pdf" if b"%PDF-" in head[:1024] else "other"
+class _RefusalError(Exception):
+    """A reason not to decode, on its way to becoming a value."""
 
 
 def inspect(path: str) -> Inspected | Refused:
     """Tell what the file at `path` is: its hash, kind and pages. Reads it once; decodes nothing."""
     try:
-        with Path(path).open("rb") as file:
+        with open(path, "rb") as file:
             head = file.read(1024)
             kind = sniff(head)
-            suffix = Path(path).suffix.lower()
+            suffix = os.path.splitext(path)[1].lower()
             if not head:
                 return Refused("empty file" if suffix in IMAGE_SUFFIXES else None)
             if suffix in RAW_SUFFIXES:
                 return Refused("raw photo, not supported yet", "raw")
             if kind == "other":
-                return Refused(_not_image(head) if suffix in IMAGE_SUFFIXES else None)
+                return Refused(not_image(head) if suffix in IMAGE_SUFFIXES else None)
             file.seek(0)
             digest = hashlib.file_digest(file, "sha256").digest()
-        return Inspected(digest, kind, _pages(path, kind))
+        pages = _pages(path, kind)
+        return Inspected(digest, kind, pages, _peak(path, kind, pages))
     except _RefusalError as exc:
         return Refused(str(exc), kind)
     except OSError as exc:
         return Refused((exc.strerror or str(exc)).lower(), "unreadable")
 
 
-def decode(path: str, kind: str, page: int, recipe: Recipe) -> Decoded | Refused:
-    """Decode one page of the file at `path`; page 0 is a file that is one image."""
-    return _guarded(path, kind, page, recipe)
-
-
-def decode_bytes(data: bytes, recipe: Recipe) -> Decoded | Refused:
-    """Decode an image, or the first page of a PDF, held in memory."""
-    kind = sniff(data[:1024])
-    if not data or kind == "other":
-        return Refused(_not_image(data[:1024]) if data else "empty file")
-    return _guarded(io.BytesIO(data), kind, 1 if kind == "pdf" else 0, recipe)
-
-
-class _RefusalError(Exception):
-    """A reason not to decode, on its way to becoming a value."""
-
-
-def _guarded(source: str | io.BytesIO, kind: str, page: int, recipe: Recipe) -> Decoded | Refused:
+def decode(source: str | io.BytesIO, kind: str, page: int, recipe: Recipe) -> Decoded | Refused:
+    """Decode one page of a file, at a path or in memory; page 0 is a file that is one image."""
     started = time.perf_counter()
     try:
         with warnings.catch_warnings():
@@ -178,6 +137,14 @@ def _guarded(source: str | io.BytesIO, kind: str, page: int, recipe: Recipe) -> 
     return Decoded(pixels, *size, measures, thumbnail, (time.perf_counter() - started) * 1000)
 
 
+def decode_bytes(data: bytes, recipe: Recipe) -> Decoded | Refused:
+    """Decode an image, or the first page of a PDF, held in memory."""
+    kind = sniff(data[:1024])
+    if not data or kind == "other":
+        return Refused(not_image(data[:1024]) if data else "empty file")
+    return decode(io.BytesIO(data), kind, 1 if kind == "pdf" else 0, recipe)
+
+
 _Opened = tuple[Image.Image, tuple[int, int], "Mapping[int, list[int]] | None"]
 
 
@@ -196,25 +163,45 @@ def _open(source: str | io.BytesIO, page: int) -> _Opened:
         size = (height, width) if turned else (width, height)
         tables = getattr(image, "quantization", None) if image.format in ("JPEG", "MPO") else None
         image.draft(image.mode, (DRAFT, DRAFT))
-        return _rgb(ImageOps.exif_transpose(image)), size, tables
+        ImageOps.exif_transpose(image, in_place=True)  # else it copies what need not be turned, too
+        return _rgb(image), size, tables
 
 
 def _rgb(image: Image.Image) -> Image.Image:
     """Any mode as RGB; transparency lies over white, deep images are scaled to 8 bits."""
-    if image.mode.startswith("I;16"):
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    elif image.mode in ("I", "F"):
-        values = np.nan_to_num(np.asarray(image, dtype=np.float64))
-        top = (
-            255.0
-            if 1.0 < values.max(initial=0) <= 255
-            else max(float(values.max(initial=0)), 1.0 if image.mode == "F" else 65535.0)
-        )
-        image = Image.fromarray(np.clip(values / top * 255, 0, 255).astype(np.uint8))
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        over = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", over.size, "white"), over).convert("RGB")
-    return image if image.mode == "RGB" else image.convert("RGB")
+    deep = image.mode in ("I", "F") or image.mode.startswith("I;16")
+    if not deep and image.mode not in ("RGBA", "LA", "PA", "La", "RGBa") and "transparency" not in image.info:
+        return image if image.mode == "RGB" else image.convert("RGB")
+    flat = Image.new("RGB", image.size)
+    white = _white(image) if image.mode in ("I", "F") else 0.0
+    for top, band in _bands(image):
+        flat.paste(_shallow(band, white) if deep else _over_white(band), (0, top))
+    return flat
+
+
+def _bands(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """A picture from the top down, a megapixel at a time: what is made of it on the way to RGB is never whole."""
+    rows = max(1, _BAND // image.width)
+    for top in range(0, image.height, rows):
+        yield top, image.crop((0, top, image.width, min(top + rows, image.height)))
+
+
+def _over_white(band: Image.Image) -> Image.Image:
+    over = band.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", over.size, "white"), over).convert("RGB")
+
+
+def _white(image: Image.Image) -> float:
+    """The value that is white in a picture of mode I or F: 255 or its largest, and of integers at least 65535."""
+    most = max(float(np.nan_to_num(np.asarray(band, np.float64)).max()) for _, band in _bands(image))
+    return 255.0 if 1.0 < most <= 255 else max(most, 1.0 if image.mode == "F" else 65535.0)
+
+
+def _shallow(band: Image.Image, white: float) -> Image.Image:
+    if band.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(band) >> 8).astype(np.uint8))
+    values = np.nan_to_num(np.asarray(band, np.float64))
+    return Image.fromarray(np.clip(values / white * 255, 0, 255).astype(np.uint8))
 
 
 def _thumbnail(image: Image.Image) -> bytes:
@@ -240,6 +227,36 @@ def _pages(path: str, kind: str) -> tuple[int, ...]:
     if kind == "pdf":
         return tuple(range(1, _document(path).page_count + 1))
     return ()
+
+
+def _peak(path: str, kind: str, pages: Sequence[int]) -> int:
+    """Inspected.peak, from the headers alone; 0 where they cannot be read: decoding says what is wrong with them."""
+    try:
+        if kind == "pdf":
+            document = _document(path)
+            boxes = [document.page_cropbox(page - 1) for page in pages]
+            return int(_RENDERED * max(box.width * box.height for box in boxes))
+        with warnings.catch_warnings(), Image.open(path) as image:
+            warnings.simplefilter("ignore")
+            peaks = []
+            for page in pages or (0,):
+                if page:
+                    image.seek(page - 1)
+                peaks.append(_taken(image, kind))
+            return max(peaks)
+    except Exception:
+        return 0
+
+
+def _taken(image: Image.Image, kind: str) -> int:
+    """The bytes that decoding an opened image takes: Pillow's pixels, their upright or flat copy, and `_HELD`."""
+    # A progressive JPEG's coefficients are held whole, whatever the scale it is decoded at.
+    coefficients = 2 * len(image.getbands()) * image.width * image.height if "progressive" in image.info else 0
+    image.draft(image.mode, (DRAFT, DRAFT))
+    stored = 1 if image.mode in ("1", "L", "P") else 2 if image.mode.startswith("I;16") else 4
+    turned = "exif" in image.info and kind != "heic"  # perhaps: reading it would decode a PNG; HEIC comes upright
+    copied = 4 if turned or image.mode != "RGB" or "transparency" in image.info else 0
+    return coefficients + image.width * image.height * (stored + copied + _HELD.get(kind, 0))
 
 
 _last: tuple[object, object] | None = None  # the PDF of the page before: its pages come one after another
@@ -279,17 +296,4 @@ def _render(source: str | io.BytesIO, page: int, dpi: int) -> _Opened:
     if pixels > MAX_PIXELS:
         raise _RefusalError(f"{pixels / 1e6:,.0f} megapixels at {dpi} DPI, over the limit of {MAX_PIXELS // 10**6}")
     drawn = sheet.get_pixmap(dpi=dpi, alpha=False, colorspace="rgb")
-    return Image.frombytes("RGB", (drawn.width, drawn.height), drawn.samples), (drawn.width, drawn.height), None
-
-
-def _not_image(head: bytes) -> str:
-    """A short phrase for what a file named like a picture really is."""
-    start = head.lstrip(b"\xef\xbb\xbf \t\r\n")[:15].lower()
-    if start.startswith((b"<!doctype html", b"<html")):
-        return "HTML, not an image"
-    try:
-        head[:512].decode("utf-8")
-    except UnicodeDecodeError as exc:
-        if exc.start < len(head[:512]) - 4:
-            return "not an image"
-    return "not an image" if b"\0" in head else "text, not an image"
+    return Image.frombytes("RGB", (drawn.width, drawn.height), drawn.samples_mv), (drawn.width, drawn.height), None

@@ -1,8 +1,8 @@
 """Indexing: candidates → inspect → decode → embed → tag → write, batch by batch.
 
-Workers inspect and decode ahead of the model, by windows that bound what is in flight; results are taken in the order
-of the files, so ids are the same on every run. Only `_flush` writes images, one transaction a batch. Ctrl-C is `held`
-while anything is stored or counted, so that the report tells what the database holds.
+Workers inspect and decode ahead of the model, by windows that bound what is in flight, in number and in bytes; results
+are taken in the order of the files, so ids are the same on every run. Only `_flush` writes images, one transaction a
+batch. Ctrl-C is `held` while anything is stored or counted, so that the report tells what the database holds.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ from pictocli.workers import CrashedError, Job, Workers
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Brain", "Indexer", "checked", "outcome"]
+__all__ = ["Brain", "Indexer", "ahead", "checked", "outcome"]
 
 INSPECT_AHEAD = 64  # files; each is a hash and a kind
+DECODE_AHEAD = 2**30  # bytes that decoding takes at a time: 12 pictures of 100 megapixels would take 5 to 10 of them
 DEFAULT_DPI = 72  # the second reference system's
 T = TypeVar("T")
 
@@ -44,7 +45,9 @@ milliseconds it took, the model's start aside."""
 
 @dataclass(slots=True)
 class _Work:
-    """A file on its way through. linked: page → content that is there; stale: page → content that lacks something.
+    """A file on its way through. peak: bytes that decoding a page of it takes at most.
+
+    linked: page → content that is there; stale: page → content that lacks something.
 
     left: pages still on their way; written, refused: what became of the others. unsure: one of these could not be read
     today, so the file stays unfinished.
@@ -53,6 +56,7 @@ class _Work:
     candidate: Candidate
     file: FileRow
     moved: bool
+    peak: int
     linked: dict[int, int]
     stale: dict[int, int]
     left: int
@@ -77,14 +81,24 @@ def outcome(pool: Workers, job: Job) -> Any:
         return Refused("crashed its decoder", "crash")
 
 
-def _ahead(items: Iterable[T], window: int) -> Iterator[T]:
-    """The same items in the same order, each drawn from `items` `window` places early."""
-    waiting: deque[T] = deque()
-    for item in items:
-        waiting.append(item)
-        if len(waiting) > window:
-            yield waiting.popleft()
-    yield from waiting
+def ahead(
+    pool: Workers, calls: Iterable[tuple[T, int, Callable[..., Any], tuple[Any, ...]]], window: int
+) -> Iterator[tuple[T, Any]]:
+    """Make calls (item, bytes that it takes, function, arguments) and yield (item, outcome), in the same order.
+
+    At most `window` calls and DECODE_AHEAD bytes are under way; one call always may be.
+    """
+    waiting: deque[tuple[T, int, Job]] = deque()
+    taken = 0
+    for item, size, function, arguments in calls:
+        while waiting and (len(waiting) >= window or taken + size > DECODE_AHEAD):
+            first, its_size, job = waiting.popleft()
+            yield first, outcome(pool, job)
+            taken -= its_size
+        waiting.append((item, size, pool.submit(function, *arguments)))
+        taken += size
+    for item, _, job in waiting:
+        yield item, outcome(pool, job)
 
 
 class Indexer:
@@ -99,6 +113,7 @@ class Indexer:
         self._workers = Workers(options.workers)
         self._batch: list[tuple[_Work, int, Decoded]] = []
         self._finished: list[_Work] = []
+        self._settled: set[bytes] = set()  # hashes of which no file is gone: ten thousand copies are looked at once
         self._in_flight: dict[tuple[bytes | None, int], list[tuple[Candidate, Inspected]]] = {}
 
     def run(self, targets: Iterable[Target]) -> IndexReport:
@@ -106,11 +121,12 @@ class Indexer:
         started = time.perf_counter()
         try:
             for target in targets:
-                candidates = list(self._candidates.find(target))  # all, so that what is left can be told
+                pending = list(self._candidates.pending(target))  # all, so that what is left can be told
                 if self.options.dry_run:
-                    self.report.indexed += len(candidates)
+                    self.report.indexed = self._candidates.count
                     continue
-                for work, page, result in self._decoded(self._inspected(candidates)):
+                candidates = (candidate for folder in pending for candidate in self._candidates.of(folder))
+                for (work, page), result in self._decoded(self._inspected(candidates)):
                     self._take(work, page, result)
                 self._flush()  # a file of this target may be named again by the next one
         except KeyboardInterrupt:
@@ -125,20 +141,17 @@ class Indexer:
     # -- ahead of the model -----------------------------------------------------------------------------------------
 
     def _inspected(self, candidates: Iterable[Candidate]) -> Iterator[tuple[Candidate, Inspected | Refused]]:
-        jobs = ((candidate, self._workers.submit(inspect, candidate.path)) for candidate in candidates)
-        for candidate, job in _ahead(jobs, INSPECT_AHEAD):
-            yield candidate, outcome(self._workers, job)
+        return ahead(self._workers, ((each, 0, inspect, (each.path,)) for each in candidates), INSPECT_AHEAD)
 
     def _decoded(
         self, inspected: Iterable[tuple[Candidate, Inspected | Refused]]
-    ) -> Iterator[tuple[_Work, int, Decoded | Refused]]:
-        jobs = (
-            (work, page, self._workers.submit(decode, work.candidate.path, work.file.kind, page, recipe))
+    ) -> Iterator[tuple[tuple[_Work, int], Decoded | Refused]]:
+        calls = (
+            ((work, page), work.peak, decode, (work.candidate.path, work.file.kind, page, recipe))
             for candidate, what in inspected
             for work, page, recipe in self._plan(candidate, what)
         )
-        for work, page, job in _ahead(jobs, self.options.batch_size + 4 * self.options.workers):
-            yield work, page, outcome(self._workers, job)
+        return ahead(self._workers, calls, self.options.batch_size + 4 * self.options.workers)
 
     @held()
     def _plan(self, candidate: Candidate, what: Inspected | Refused) -> list[tuple[_Work, int, Recipe]]:
@@ -172,7 +185,7 @@ class Indexer:
             if page_dpi == dpi and page in pages and embedded:
                 whole = (thumbnail or not self.options.thumbnails) and not self.options.force
                 (linked if whole else stale)[page] = content_id
-        return _Work(candidate, file, moved, linked, stale, len(pages) - len(linked))
+        return _Work(candidate, file, moved, what.peak_at(dpi), linked, stale, len(pages) - len(linked))
 
     def _dpi(self, candidate: Candidate, what: Inspected) -> int:
         if what.kind != "pdf":
@@ -182,10 +195,15 @@ class Indexer:
     def _move(self, file: FileRow) -> bool:
         """Whether `file` is one that lay elsewhere: the same bytes, the old path gone, its root still there."""
         assert file.hash is not None
-        for file_id, path, root in self.store.files_with(file.hash):
+        if file.hash in self._settled:
+            return False
+        same = self.store.files_with(file.hash)
+        for file_id, path, root in same:
             if not os.path.lexists(path) and os.path.isdir(root):
                 self.store.move(file_id, file)
                 return True
+        if same:
+            self._settled.add(file.hash)
         return False
 
     # -- behind the decoders ----------------------------------------------------------------------------------------

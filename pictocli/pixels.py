@@ -112,6 +112,7 @@ def _detail(y: NDArray[np.uint8]) -> dict[str, float]:
     if min(height, width) < 1:
         return {"tile_vol_p97": 0.0, "edge_density": 0.0}
     rows, columns = ([side * at // min(_TILES, side) for at in range(min(_TILES, side))] for side in (height, width))
+    widths = np.diff(columns, append=width)
     variances, steep = list[float](), 0
     # A row of tiles at a time: its 30,000 numbers stay in the processor's cache.
     for top, bottom in pairwise([*rows, height]):
@@ -121,8 +122,7 @@ def _detail(y: NDArray[np.uint8]) -> dict[str, float]:
         around = summed[:, 1:-1] + middle[:, :-2] + middle[:, 2:]
         laplacian = (around - (middle[:, 1:-1] << 2)).astype(np.float32)
         sums = [laplacian.sum(axis=0), np.einsum("ij,ij->j", laplacian, laplacian)]
-        areas = (bottom - top) * np.diff(columns, append=width)
-        mean, square = np.add.reduceat(sums, columns, axis=1, dtype=np.float64) / areas
+        mean, square = np.add.reduceat(sums, columns, axis=1, dtype=np.float64) / ((bottom - top) * widths)
         variances += np.maximum(square - mean**2, 0).tolist()
         summed += middle << 1
         down = values[2:] - values[:-2]

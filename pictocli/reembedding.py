@@ -7,13 +7,13 @@ transaction swaps them in with their tags.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pictocli.brain import Model, tag_rows, taxonomy_of
 from pictocli.decode import Decoded, Inspected, Recipe, decode, inspect
 from pictocli.errors import PictoError
-from pictocli.indexing import checked, outcome
+from pictocli.indexing import ahead, checked
 from pictocli.protocols import Progress
 from pictocli.recall import check_when_due
 from pictocli.records import IndexReport, Skipped
@@ -61,20 +61,8 @@ def _stage(store: Staging, model: Model, pool: Workers, rows: Sequence[Sequence[
     """Decode and embed one batch of (content id, page, dpi, hash, kind, path) rows."""
     import numpy as np
 
-    looks = [(row, pool.submit(inspect, row[5])) for row in rows]
-    jobs = []
-    for row, look in looks:
-        content_id, page, dpi, digest, kind, path = row
-        seen = outcome(pool, look)
-        if not isinstance(seen, Inspected) or seen.digest != digest:
-            reason = "changed since it was indexed" if isinstance(seen, Inspected) else str(seen.reason)
-            report.skipped.append(Skipped(path, reason))
-            continue
-        recipe = Recipe(model.spec.image_size, model.spec.resample, dpi, thumbnail=False)
-        jobs.append((content_id, path, pool.submit(decode, path, kind, page, recipe)))
     decoded = []
-    for content_id, path, job in jobs:
-        result = outcome(pool, job)
+    for (content_id, path), result in ahead(pool, _calls(model, pool, rows, report), len(rows)):
         if isinstance(result, Decoded):
             decoded.append((content_id, result.pixels))
         else:
@@ -83,3 +71,15 @@ def _stage(store: Staging, model: Model, pool: Workers, rows: Sequence[Sequence[
         vectors = checked(model.embedder.embed_images(np.stack([pixels for _, pixels in decoded])), model.spec)
         store.stage([(content_id, vector) for (content_id, _), vector in zip(decoded, vectors, strict=True)])
         report.indexed += len(decoded)
+
+
+def _calls(model: Model, pool: Workers, rows: Sequence[Sequence[Any]], report: IndexReport) -> Iterator[Any]:
+    """What `ahead` is to decode, as (content id, path), of the rows whose files are there and as they were."""
+    looks = ((row, 0, inspect, (row[5],)) for row in rows)
+    for (content_id, page, dpi, digest, kind, path), seen in ahead(pool, looks, len(rows)):
+        if not isinstance(seen, Inspected) or seen.digest != digest:
+            reason = "changed since it was indexed" if isinstance(seen, Inspected) else str(seen.reason)
+            report.skipped.append(Skipped(path, reason))
+            continue
+        recipe = Recipe(model.spec.image_size, model.spec.resample, dpi, thumbnail=False)
+        yield (content_id, path), seen.peak_at(dpi), decode, (path, kind, page, recipe)

@@ -6,7 +6,9 @@ import fnmatch
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
+from typing import NamedTuple
 
 from pictocli.records import Skipped
 
@@ -16,11 +18,12 @@ __all__ = ["Found", "Rules", "walk"]
 JUNK = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", "@eaDir", "#recycle", "$RECYCLE.BIN", "__MACOSX"})
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A regular file. folder: relative to the root, "" at the root. size in bytes, mtime_ns in ns since 1970."""
+class Found(NamedTuple):
+    """A regular file of some folder. size in bytes, mtime_ns in ns since 1970.
 
-    folder: str
+    A tuple, as is what the store knows of a file: a million of these are made to learn that nothing has changed.
+    """
+
     name: str
     size: int
     mtime_ns: int
@@ -39,7 +42,7 @@ class Rules:
         """Whether a file is wanted."""
         if not self.visible(name) or (self.include and not _matches(self.include, path, name)):
             return False
-        return not _matches(self.exclude, path, name)
+        return not (self.exclude and _matches(self.exclude, path, name))
 
     def enters(self, path: str, name: str) -> bool:
         """Whether a folder is walked into."""
@@ -47,7 +50,7 @@ class Rules:
 
     def visible(self, name: str) -> bool:
         """Whether a name is neither junk nor, unless asked for, hidden."""
-        return name not in JUNK and not name.startswith("._") and (self.hidden or not name.startswith("."))
+        return name not in JUNK and not name.startswith("._" if self.hidden else ".")
 
 
 def _matches(globs: Sequence[str], path: str, name: str) -> bool:
@@ -69,7 +72,7 @@ def walk(
         try:
             here = Path(full).stat()
             with os.scandir(full) as entries:
-                ordered = sorted(entries, key=lambda entry: entry.name)
+                ordered = sorted(entries, key=attrgetter("name"))
         except OSError as exc:
             unreadable(Skipped(full, (exc.strerror or "cannot be read").lower()))
             continue
@@ -91,7 +94,7 @@ def _sorted_out(entries: Sequence[os.DirEntry[str]], folder: str, rules: Rules) 
                     folders.append(path)
             elif entry.is_file(follow_symlinks=rules.follow) and rules.passes(path, entry.name):
                 stat = entry.stat(follow_symlinks=rules.follow)
-                files.append(Found(folder, entry.name, stat.st_size, stat.st_mtime_ns))
+                files.append(Found(entry.name, stat.st_size, stat.st_mtime_ns))
         except OSError:
             continue  # it went away between the listing and the look; the next run sees what is there then
     return files, folders

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pictocli.catalog import EXACT_BELOW, Catalog
 from pictocli.errors import StoreError
@@ -27,8 +27,7 @@ _CODES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class KnownFile:
+class KnownFile(NamedTuple):
     """What the database holds of one file; size None means an unfinished one, reason why it was skipped."""
 
     size: int | None
@@ -94,7 +93,7 @@ class SqliteStore(Catalog):
         rows = self.db.execute(
             "SELECT name, size, mtime_ns, kind, dpi, reason FROM file WHERE folder_id = ?", (folder_id,)
         )
-        return {from_db(name): KnownFile(*rest) for name, *rest in rows}
+        return {from_db(row[0]): KnownFile._make(row[1:]) for row in rows}
 
     def without_thumbnail(self, folder_id: int) -> set[str]:
         """Names of the files in one folder of which an image has no thumbnail."""
@@ -146,36 +145,40 @@ class SqliteStore(Catalog):
         """Store one batch in one transaction. A file's size and time are set when it is finished, and not before."""
         if not rows and not finished:
             return
+        whole = {done.file for done in finished}
+        ids: dict[FileRow, int] = {}
+        mean = self.vector("mean")
         with transaction(self.db):
             for row in rows:
-                file_id = self._put_file(row.file, finished=False)
-                self._put_image(file_id, row.file.folder_id, row.page, self._put_content(row), row.tags)
+                if row.file not in ids:
+                    ids[row.file] = self._put_file(row.file, finished=row.file in whole)
+                self._put_image(ids[row.file], row.file.folder_id, row.page, self._put_content(row), row.tags, mean)
             for done in finished:
-                file_id = self._put_file(done.file, finished=True)
+                file_id = ids.get(done.file) or self._put_file(done.file, finished=True)
                 for page, content_id in done.linked.items():
-                    self._put_image(file_id, done.file.folder_id, page, content_id, None)
+                    self._put_image(file_id, done.file.folder_id, page, content_id, None, mean)
                 self._drop_other_pages(file_id, [*done.written, *done.linked])
 
     def _put_file(self, file: FileRow, *, finished: bool) -> int:
         size, mtime_ns = (file.size, file.mtime_ns) if finished else (None, None)
-        self.db.execute(
+        stored = self.db.execute(
             "INSERT INTO file(folder_id, name, kind, size, mtime_ns, hash, pages, dpi, reason)"
             " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT(folder_id, name) DO UPDATE SET"
-            " kind = ?3, size = ?4, mtime_ns = ?5, hash = ?6, pages = ?7, dpi = ?8, reason = ?9",
+            " kind = ?3, size = ?4, mtime_ns = ?5, hash = ?6, pages = ?7, dpi = ?8, reason = ?9 RETURNING id",
             (file.folder_id, to_db(file.name), file.kind, size, mtime_ns, file.hash, file.pages, file.dpi, file.reason),
         )
-        key = (file.folder_id, to_db(file.name))
-        return int(self.db.execute("SELECT id FROM file WHERE folder_id = ? AND name = ?", key).get)
+        return int(stored.get)
 
     def _put_content(self, row: PageRow) -> int:
-        key = (row.file.hash, row.page, row.file.dpi)
-        self.db.execute(
+        stored = self.db.execute(
             "INSERT INTO content(hash, page, dpi, width, height, measures, processing_time_ms)"
             " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT(hash, page, dpi) DO UPDATE SET"
-            " width = ?4, height = ?5, measures = ?6, processing_time_ms = iif(?8, ?7, processing_time_ms)",
-            (*key, row.width, row.height, json.dumps(row.measures), row.processing_time_ms, row.vector is not None),
-        )
-        content_id = int(self.db.execute("SELECT id FROM content WHERE hash = ? AND page = ? AND dpi = ?", key).get)
+            " width = ?4, height = ?5, measures = ?6, processing_time_ms = iif(?8, ?7, processing_time_ms)"
+            " RETURNING id",
+            (row.file.hash, row.page, row.file.dpi, row.width, row.height, json.dumps(row.measures),
+             row.processing_time_ms, row.vector is not None),
+        )  # fmt: skip
+        content_id = int(stored.get)
         for table, column, blob in (("embedding", "v", row.vector), ("thumbnail", "jpeg", row.thumbnail)):
             if blob is not None:
                 self.db.execute(
@@ -185,9 +188,13 @@ class SqliteStore(Catalog):
         return content_id
 
     def _put_image(
-        self, file_id: int, folder_id: int, page: int, content_id: int, tags: Mapping[str, Mapping[str, float]] | None
-    ) -> None:
-        """Insert or update one image row. Without `tags` it takes those of another image with the same content."""
+        self, file_id: int, folder_id: int, page: int, content_id: int, tags: Mapping[str, Mapping[str, float]] | None,
+        mean: bytes | None,
+    ) -> None:  # fmt: skip
+        """Insert or update one image row. Without `tags` it takes those of another image with the same content.
+
+        mean: what codes are centred on, where there are any.
+        """
         columns = self._tags_of(content_id) if tags is None else [json.dumps(tags[c]) for c in CATEGORIES]
         now = int(time.time())
         self.db.execute(
@@ -197,7 +204,6 @@ class SqliteStore(Catalog):
             " attributes = ?7",
             (file_id, folder_id, page, content_id, *columns, now),
         )
-        mean = self.vector("mean")
         if mean is not None:
             self.db.execute(
                 f"{_CODES} WHERE i.file_id = ? AND i.page = ?",

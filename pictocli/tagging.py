@@ -31,6 +31,8 @@ LEAST_LIFT = 1.0  # logits over the null prompts
 _LEAST_SPREAD = 0.5  # logits; SigLIP's own spread over a category is 2..4, a blank page's may be nothing
 LEAST_LOGIT = -13.8155  # p = 1e-6: SigLIP's right answers go down to 4e-4, "a dog" for two cats is 2e-7
 STEEPNESS = 1.5
+_ALONE = 2**18  # multiplications; of more OpenBLAS gives a part to other threads, which then spin for 20 ms on cores
+# that decode: products of one batch, a fraction of a millisecond each, cost 20 times as much so
 
 
 class Acceptance(Protocol):
@@ -72,8 +74,10 @@ def label_logits(
     spec: ModelSpec, images: NDArray[np.floating[Any]], vectors: NDArray[np.floating[Any]]
 ) -> NDArray[np.float64]:
     """scale · (image · label vector) + bias in float64, [n, k]. images: [n, dim], unit length; vectors: [k, dim]."""
-    exact = [each.astype(np.float64, copy=False) for each in (images, vectors)]
-    return np.asarray(spec.scale * (exact[0] @ exact[1].T) + spec.bias)
+    exact, labels = (each.astype(np.float64, copy=False) for each in (images, vectors))
+    step = _ALONE // max(1, exact.size) or max(1, len(labels))
+    cosines = [exact @ labels[start : start + step].T for start in range(0, len(labels), step)]
+    return np.asarray(spec.scale * np.concatenate(cosines or [np.empty((len(exact), 0))], axis=1) + spec.bias)
 
 
 def embed_prompts(
@@ -102,11 +106,11 @@ class _Guessed:
         self.rows = np.array(rows, np.intp)
         self.ids = [taxonomy.labels[row].id for row in rows]
         place = {name: index for index, name in enumerate(self.ids)}
-        self.votes = np.zeros((len(rows), len(rows)), np.float64)
+        self.votes = np.zeros((len(rows), len(rows)), np.bool_)
         for name, implied in taxonomy.implies.items():
             for other in implied:
                 if name in place and other in place:
-                    self.votes[place[name], place[other]] = 1
+                    self.votes[place[name], place[other]] = True
         self.groups = [
             np.array([place[name] for name in group.labels], np.intp)
             for group in taxonomy.groups
@@ -121,7 +125,7 @@ class _Guessed:
             return [{} for _ in baseline]
         _, accepted = accept(self.category, logits, baseline)
         # One vote however many speak for a label, and one pass: a hundred scenes imply "outdoor".
-        logits = logits + _VOTE * (accepted.astype(np.float64) @ self.votes > 0)
+        logits = logits + _VOTE * np.reshape([self.votes[speaking].any(axis=0) for speaking in accepted], logits.shape)
         scores, accepted = accept(self.category, logits, baseline)
         for members in self.groups:
             accepted[:, members] &= _clear_winner(logits[:, members])

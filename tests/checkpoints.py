@@ -17,7 +17,7 @@ import torch
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import SiglipConfig, SiglipModel
 
-__all__ = ["IMAGE_SIZE", "WIDTH", "WORDS", "save_siglip", "save_siglip2", "write_json"]
+__all__ = ["IMAGE_SIZE", "WIDTH", "WORDS", "save_shapes", "save_siglip", "save_siglip2", "write_json"]
 
 IMAGE_SIZE = 32
 WIDTH = 24
@@ -68,6 +68,18 @@ def save_siglip2(folder: Path, *, seed: int = 0, **settings: Any) -> Path:
     entry = {"lstrip": False, "normalized": False, "rstrip": False, "single_word": False}
     tokens = {role: {"content": config[role], **entry} for role in ("bos_token", "eos_token", "pad_token", "unk_token")}
     write_json(folder / "special_tokens_map.json", tokens)
+    return folder
+
+
+def save_shapes(folder: Path, **vision: int) -> Path:
+    """A SigLIP whose vision tower has these shapes, with a small text tower: for speed, which no weight changes."""
+    vocabulary = _train_pieces(folder)
+    shared = {"hidden_size": WIDTH, "intermediate_size": 48, "num_attention_heads": 2, "num_hidden_layers": 2}
+    text = {"vocab_size": vocabulary, "max_position_embeddings": TEXT_LENGTH, "projection_size": vision["hidden_size"]}
+    ids = {"pad_token_id": 1, "bos_token_id": 1, "eos_token_id": 1}
+    SiglipModel(SiglipConfig(text_config=shared | text | ids, vision_config=vision)).save_pretrained(folder)
+    side = vision["image_size"]
+    _save_preprocessor(folder, resample=2, size={"height": side, "width": side})
     return folder
 
 

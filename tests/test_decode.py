@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import struct
+import sys
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -18,7 +19,9 @@ import pytest
 from pictures import CORNERS, PHOTOS, corners, make_pdf, quarters, scene, turned_exif
 from PIL import Image
 
-from pictocli.decode import Decoded, Inspected, Recipe, Refused, decode, decode_bytes, inspect, sniff
+from pictocli import decode as decode_module
+from pictocli.decode import Decoded, Inspected, Recipe, Refused, decode, decode_bytes, inspect
+from pictocli.kinds import sniff
 
 RECIPE = Recipe(size=64, resample="bicubic", dpi=72, thumbnail=False)
 
@@ -218,6 +221,148 @@ def test_one_pixel(tmp_path: Path) -> None:
     found = decoded(saved(tmp_path / "a.png", Image.new("RGB", (1, 1), (9, 8, 7))), thumbnail=True)
     assert (found.width, found.height) == (1, 1)
     assert (found.pixels == np.array([9, 8, 7])).all()
+
+
+def clear(mode: str) -> Image.Image:
+    """Random colours of random transparency."""
+    return Image.fromarray(np.random.default_rng(5).integers(0, 256, (90, 70, 4), dtype=np.uint8)).convert(mode)
+
+
+def deep(dtype: str, most: float, odd: float = 0) -> Image.Image:
+    """Random values from 0 to `most`, and one odd one."""
+    values = np.random.default_rng(6).random((90, 70)) * most
+    values[80, 60] = odd
+    return Image.fromarray(values.astype(dtype))
+
+
+def flattened_whole(image: Image.Image) -> Image.Image:
+    """What flattening in bands must equal: the same at one go."""
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
+        values = np.nan_to_num(np.asarray(image, np.float64))
+        top = values.max()
+        white = 255.0 if 1 < top <= 255 else max(top, 1.0 if image.mode == "F" else 65535.0)
+        return Image.fromarray(np.clip(values / white * 255, 0, 255).astype(np.uint8)).convert("RGB")
+    over = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", over.size, "white"), over).convert("RGB")
+
+
+@pytest.mark.parametrize("band", [1, 1000, 2**20], ids=["a row", "fourteen rows", "all rows"])
+@pytest.mark.parametrize(
+    ("name", "make", "options"),
+    [
+        ("a.png", lambda: clear("RGBA"), {}),
+        ("a.tif", lambda: clear("RGBA"), {}),
+        ("a.webp", lambda: clear("RGBA"), {"lossless": True}),
+        ("a.png", lambda: clear("LA"), {}),
+        ("a.png", lambda: clear("RGB").quantize(9), {"transparency": 4}),
+        ("a.png", lambda: clear("RGB").quantize(9), {"transparency": bytes(range(0, 252, 28))}),
+        ("a.gif", lambda: clear("RGB").quantize(9), {"transparency": 4}),
+        ("a.png", lambda: clear("L").point(lambda v: v // 64 * 64), {"transparency": 128}),
+        ("a.png", lambda: clear("RGB").point(lambda v: v // 128 * 128), {"transparency": (128, 0, 128)}),
+        ("a.png", lambda: deep("u2", 65535), {}),
+        ("a.tif", lambda: Image.frombytes("I;16B", (70, 90), deep("u2", 65535).tobytes()), {}),
+        ("a.tif", lambda: deep("i4", 70_000, -9), {}),
+        ("a.tif", lambda: deep("i4", 200), {}),
+        ("a.tif", lambda: deep("f4", 1), {}),
+        ("a.tif", lambda: deep("f4", 200, float("nan")), {}),
+        ("a.tif", lambda: deep("f4", 1e6, float("inf")), {}),
+    ],
+    ids=["RGBA png", "RGBA tiff", "RGBA webp", "LA png", "P png, one clear", "P png, many clear", "P gif",
+         "L png, one clear", "RGB png, one clear", "16-bit png", "16-bit tiff, big end first", "32-bit tiff",
+         "32-bit tiff of bytes", "float tiff", "float tiff of bytes, NaN", "float tiff, infinity"],
+)  # fmt: skip
+def test_flattening_in_bands_changes_nothing(
+    name: str, make: Callable[[], Image.Image], options: dict[str, Any], band: int, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    path = saved(tmp_path / name, make(), **options)
+    with Image.open(path) as image:
+        wanted = flattened_whole(image).resize((64, 64), Image.Resampling.BICUBIC)
+    monkeypatch.setattr(decode_module, "_BAND", band)
+    assert (decoded(path).pixels == np.asarray(wanted)).all()
+
+
+# -- memory -----
+
+
+def peak(path: str) -> int:
+    """Bytes by which this process grows at most while it decodes the file."""
+    kind = inspect(path).kind
+    status = Path("/proc/self/status")
+
+    def kilobytes(name: str) -> int:
+        return int(next(line for line in status.read_text().splitlines() if line.startswith(name)).split()[1])
+
+    decode(path, kind, 0, RECIPE)  # loads what it needs
+    Path("/proc/self/clear_refs").write_text("5")  # VmHWM starts anew
+    before = kilobytes("VmRSS")
+    decode(path, kind, 0, RECIPE)
+    return (kilobytes("VmHWM") - before) * 1024
+
+
+BIG = (3000, 2100)  # halved by a JPEG's draft
+MIB = 2**20
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "options", "a_pixel"),
+    [
+        ("a.png", "RGB", {}, 4),
+        ("a.png", "RGB", {"exif": turned_exif(6)}, 8),
+        ("a.png", "RGBA", {}, 8),
+        ("a.png", "LA", {}, 8),
+        ("a.png", "L", {}, 5),
+        ("a.png", "P", {"transparency": 3}, 5),
+        ("a.png", "I;16", {}, 6),
+        ("a.bmp", "RGB", {}, 4),
+        ("a.gif", "P", {}, 5),
+        ("a.tif", "RGB", {}, 10),
+        ("a.tif", "RGB", {"compression": "tiff_lzw"}, 10),
+        ("a.webp", "RGB", {"method": 0}, 18),
+        ("a.avif", "RGB", {"speed": 10}, 10),
+        ("a.heic", "RGB", {}, 8),
+        ("a.jpg", "RGB", {}, 4 / 4),
+        ("a.jpg", "RGB", {"exif": turned_exif(6)}, 8 / 4),
+        ("a.jpg", "L", {}, 5 / 4),
+        ("a.jpg", "RGB", {"progressive": True}, 4 / 4 + 6),
+    ],
+    ids=lambda value: "" if isinstance(value, tuple) else str(value)[:24],
+)  # fmt: skip
+def test_what_decoding_takes_is_told_beforehand(
+    name: str, mode: str, options: dict[str, Any], a_pixel: float, tmp_path: Path
+) -> None:
+    image = scene(1, *BIG)
+    if mode == "I;16":
+        image = Image.fromarray(np.asarray(image.convert("L"), np.uint16) * 257)
+    path = saved(tmp_path / name, image.convert(mode) if mode != "I;16" else image, **options)
+    seen = inspect(path)
+    assert isinstance(seen, Inspected)
+    assert seen.peak == int(a_pixel * BIG[0] * BIG[1])
+    if sys.platform == "linux":
+        assert peak(path) < seen.peak + 16 * MIB
+
+
+def test_of_several_pages_the_largest_counts(tmp_path: Path) -> None:
+    pages = [scene(1, 30, 20), scene(2, 300, 200), scene(3, 40, 30)]
+    path = saved(tmp_path / "a.tif", pages[0], save_all=True, append_images=pages[1:])
+    seen = inspect(path)
+    assert isinstance(seen, Inspected)
+    assert seen.peak_at(0) == 300 * 200 * 10
+    with pymupdf.open(make_pdf(tmp_path / "a.pdf", [1, 2], size=(200, 100))) as document:
+        document.new_page(width=720, height=360)
+        document.save(tmp_path / "b.pdf")
+    seen = inspect(str(tmp_path / "b.pdf"))
+    assert isinstance(seen, Inspected)
+    assert [seen.peak_at(dpi) for dpi in (36, 72, 144)] == [720 * 360 * 7 // 4, 720 * 360 * 7, 720 * 360 * 28]
+
+
+def test_a_broken_header_takes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"\xff\xd8\xff\xe0" + b"x" * 50)
+    seen = inspect(str(tmp_path / "a.jpg"))
+    assert isinstance(seen, Inspected)
+    assert seen.peak == 0
 
 
 # -- pages -----

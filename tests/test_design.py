@@ -28,8 +28,8 @@ MODULES = sorted(path.stem for path in HOUSE.glob("*.py") if path.stem != "__ini
 ROWS = (
     ("errors", "records", "display", "workers", "progress", "interrupts"),
     ("weights",),
-    ("protocols", "schema", "rules", "checkpoint", "text", "scan", "metadata", "options", "preprocess", "render",
-     "tables", "pairs", "toml_lines"),
+    ("protocols", "schema", "rules", "checkpoint", "text", "scan", "kinds", "metadata", "options", "preprocess",
+     "render", "tables", "pairs", "toml_lines"),
     ("catalog", "retagging", "taxonomy", "hub", "siglip", "tower", "pixels"),
     ("tagging", "sqlite", "queries", "decode"),
     ("calibration", "candidates", "references", "words", "labels", "overview", "staging", "codes"),

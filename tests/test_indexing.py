@@ -23,6 +23,7 @@ from pictocli import brain, indexing, queries, recall, sqlite
 from pictocli.decode import Refused
 from pictocli.errors import ModelError, NotFoundError, ValidationError
 from pictocli.records import IndexReport, Skipped
+from pictocli.workers import Workers
 
 Index = Callable[..., IndexReport]
 Rows = Callable[..., list[tuple[Any, ...]]]
@@ -180,6 +181,24 @@ def test_a_copy_shares_the_embedding_and_has_an_id_of_its_own(
     assert found["trip/copy.png#0"][1:] == found["/a.png#0"][1:]
     assert found["trip/copy.png#0"][0] != found["/a.png#0"][0]
     assert rows("SELECT count(*) FROM embedding") == [(5,)]
+
+
+def test_many_copies_are_not_each_compared_with_all_others(
+    index: Index, album: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether a copy is a file that has moved: asked of each, ten thousand of them would take minutes."""
+    index(album)
+    for n in range(30):
+        shutil.copy(album / "a.png", album / f"copy-{n}.png")
+    asked, real = [], indexing.SqliteStore.files_with
+
+    def files_with(self: Any, digest: bytes) -> Any:
+        asked.append(digest)
+        return real(self, digest)
+
+    monkeypatch.setattr(indexing.SqliteStore, "files_with", files_with)
+    assert counts(index(album)) == {"unchanged": 5, "copied": 30}
+    assert len(asked) == 1
 
 
 @pytest.mark.parametrize("force", [False, True])
@@ -571,6 +590,77 @@ def test_a_dry_run_changes_nothing(index: Index, album: Path, calls: Calls, tmp_
     assert counts(report) == {"indexed": 3, "unchanged": 5}
     assert calls.take() == (0, 0, 0)
     assert (tmp_path / "library.db").read_bytes() == before
+
+
+# -- what is in flight -----
+
+
+class Recorded(Workers):
+    """Runs calls here, when their result is asked for, and keeps what was asked in `events`: +n began, -n ended."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+        self.events: list[int] = []
+
+    def submit(self, call: Any, *args: Any) -> Any:
+        self.events.append(args[0])
+        return super().submit(call, *args)
+
+    def result(self, job: Any) -> Any:
+        self.events.append(-job.args[0])
+        return super().result(job)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "window", "events"),
+    [
+        ([1, 1, 1], 9, [1, 2, 3, -1, -2, -3]),
+        ([1, 1, 1, 1], 2, [1, 2, -1, 3, -2, 4, -3, -4]),
+        ([60, 60, 60], 9, [1, -1, 2, -2, 3, -3]),
+        ([40, 60, 50, 50], 9, [1, 2, -1, -2, 3, 4, -3, -4]),
+        ([500, 1, 500], 9, [1, -1, 2, -2, 3, -3]),
+        ([1, 99, 1, 1], 9, [1, 2, -1, 3, -2, 4, -3, -4]),
+        ([0, 0, 101, 0], 9, [1, 2, -1, -2, 3, -3, 4, -4]),
+        ([], 9, []),
+    ],
+    ids=["all fit", "so many", "one at a time", "just as many bytes", "larger than all room", "room is given back",
+         "none take nothing", "no call"],
+)  # fmt: skip
+def test_calls_under_way_are_bounded_in_number_and_in_bytes(
+    sizes: list[int], window: int, events: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(indexing, "DECODE_AHEAD", 100)
+    pool = Recorded()
+    calls = ((f"item {n}", size, abs, (n,)) for n, size in enumerate(sizes, 1))
+    found = list(indexing.ahead(pool, calls, window))
+    assert found == [(f"item {n}", n) for n in range(1, len(sizes) + 1)]
+    assert pool.events == events
+
+
+@pytest.mark.parametrize(("room", "most"), [(4, 1), (8, 2), (99, 7)], ids=["one picture", "two", "all"])
+def test_pictures_are_decoded_within_their_bytes(
+    room: int, most: int, index: Index, album: Path, monkeypatch: pytest.MonkeyPatch, rows: Rows
+) -> None:
+    """Each says by its header what it takes, a PNG 4 bytes a pixel; the outcome is the same however few are on."""
+    make_pdf(album / "report.pdf", [1, 2], size=(160, 120))
+    under_way: list[int] = []
+    submit, result = Workers.submit, Workers.result
+
+    def submitting(self: Workers, call: Any, *args: Any) -> Any:
+        under_way.append(under_way[-1] + 1 if under_way else 1) if len(args) == 4 else None
+        return submit(self, call, *args)
+
+    def resulting(self: Workers, job: Any) -> Any:
+        found = result(self, job)
+        under_way.append(under_way[-1] - 1) if len(job.args) == 4 else None
+        return found
+
+    monkeypatch.setattr(Workers, "submit", submitting)
+    monkeypatch.setattr(Workers, "result", resulting)
+    monkeypatch.setattr(indexing, "DECODE_AHEAD", room * 160 * 120)
+    assert counts(index(album)) == {"indexed": 7}
+    assert max(under_way) == most
+    assert sorted(ids(rows).values()) == list(range(1, 8))
 
 
 # -- which files -----

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -13,13 +14,18 @@ import numpy as np
 import pytest
 import torch
 from checkpoints import IMAGE_SIZE, WIDTH, WORDS, save_siglip, save_siglip2
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, SiglipModel
 from transformers.models.siglip import tokenization_siglip
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
+from pictocli.brain import Model
+from pictocli.decode import Decoded, Recipe, decode_bytes
 from pictocli.errors import ModelError, ValidationError
 from pictocli.hub import read_spec, resolve
+from pictocli.preprocess import resize
+from pictocli.protocols import NoProgress
 from pictocli.siglip import Siglip
 from pictocli.text import canonicalize
 
@@ -265,6 +271,35 @@ def test_out_of_memory_halves_the_batch(
     else:
         with pytest.raises(ModelError, match="memory"):
             embedder.embed_images(pictures(7))
+
+
+def test_threads_that_wait_leave_the_cores_to_decoders(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    files = resolve("mini")
+    assert Model(read_spec(files), "cpu", NoProgress(), files).embedder
+    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+
+
+PHOTOS = ("city/castle-neuschwanstein.jpg", "nature/forest-stream.jpg")
+
+
+@pytest.mark.parametrize("name", PHOTOS)
+def test_a_photo_decoded_smaller_is_embedded_as_one_decoded_in_full(name: str) -> None:
+    """12 megapixels, as cameras have them: a JPEG is decoded at half size, and mini sees no difference."""
+    with Image.open(Path(__file__).parents[1] / "sample_images" / name) as photo:
+        large = np.asarray(photo.convert("RGB").resize((4000, 3000), Image.Resampling.BICUBIC), np.int16)
+    noise = np.random.default_rng(1).normal(0, 4, large.shape).astype(np.int8)
+    stored = io.BytesIO()
+    Image.fromarray((large + noise).clip(0, 255).astype(np.uint8)).save(stored, "JPEG", quality=90)
+    files = resolve("mini")
+    spec = read_spec(files)
+    smaller = decode_bytes(stored.getvalue(), Recipe(spec.image_size, spec.resample, 72, thumbnail=False))
+    assert isinstance(smaller, Decoded)
+    with Image.open(stored) as full:
+        whole = resize(full.convert("RGB"), spec.image_size, spec.resample)
+    assert (smaller.pixels != whole).any()  # it was decoded smaller
+    found = Siglip(files, spec, "cpu").embed_images(np.stack([smaller.pixels, whole]))
+    assert found[0] @ found[1] >= 0.999
 
 
 def test_a_tokenizer_of_another_model(folders: dict[str, Path]) -> None:

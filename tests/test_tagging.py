@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pictocli.errors import ValidationError
 from pictocli.records import CATEGORIES, Label, ModelSpec
 from pictocli.rules import compile_rule
-from pictocli.tagging import Tagger, embed_prompts, uncalibrated
+from pictocli.tagging import Tagger, embed_prompts, label_logits, uncalibrated
 from pictocli.taxonomy import Group, Taxonomy, load, prompts
 
 FILLERS = 30  # labels at 0 in every category, so that one that stands out has z' of 5
@@ -253,6 +253,19 @@ def test_another_acceptance_takes_the_place_of_the_uncalibrated_one() -> None:
     embedding = np.zeros((1, len(axes)), np.float32)
     embedding[0, :2] = 0.1
     assert tagger.tag(embedding, [{}])[0] == {"objects": {"dog": 0.25, "cat": 0.25}, "scenes": {}, "attributes": {}}
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "dim"),
+    [(1, 5, 8), (16, 700, 256), (16, 700, 1152), (3000, 9, 200), (16, 0, 256), (0, 700, 256)],
+    ids=["one product", "eleven", "fifty", "too large to part", "no label", "no image"],
+)
+def test_logits_are_the_same_however_the_product_is_parted(images: int, labels: int, dim: int) -> None:
+    random = np.random.default_rng(4)
+    pictures, vectors = (random.normal(size=(n, dim)).astype(np.float32) for n in (images, labels))
+    found = label_logits(spec(dim, 3.0, -1.0), pictures, vectors)
+    assert found.shape == (images, labels)
+    np.testing.assert_allclose(found, 3 * (pictures.astype(float) @ vectors.astype(float).T) - 1, atol=1e-11)
 
 
 def test_a_category_of_measured_labels_only_needs_no_model() -> None:

@@ -23,6 +23,7 @@ import numpy as np
 from PIL import Image
 
 from pictocli import decode, pixels
+from pictocli.kinds import sniff
 
 SAMPLES = Path(__file__).parent.parent.parent / "sample_images"
 PHOTOS = ("city/castle-neuschwanstein.jpg", "nature/forest-stream.jpg", "things/scissors.bmp", "animals/sheep.jpg")
@@ -40,11 +41,11 @@ def as_jpeg(image: Image.Image) -> bytes:
     return out.getvalue()
 
 
-def enlarged(width: int, height: int) -> Image.Image:
+def enlarged(width: int, height: int, seed: int = 0) -> Image.Image:
     """A sample photo at that size, with the noise of a camera: smooth enlargement would flatter the decoder."""
-    with Image.open(SAMPLES / PHOTOS[0]) as image:
+    with Image.open(SAMPLES / PHOTOS[seed % len(PHOTOS)]) as image:
         large = np.asarray(image.convert("RGB").resize((width, height), Image.Resampling.BICUBIC), np.int16)
-    noise = np.random.default_rng(1).normal(0, 4, large.shape).astype(np.int8)
+    noise = np.random.default_rng(seed).normal(0, 4, large.shape).astype(np.int8)
     return Image.fromarray((large + noise).clip(0, 255).astype(np.uint8))
 
 
@@ -75,7 +76,7 @@ def parts() -> Iterator[dict[str, list[float]]]:
 
 def report(name: str, data: bytes, rounds: int, *, whole: bool = False) -> None:
     """One line for the picture, one for each part of a tenth of a millisecond or more."""
-    kind = decode.sniff(data[:1024])
+    kind = sniff(data[:1024])
     image, size, tables = decode._open(io.BytesIO(data), 0)
     if whole:
         image = Image.open(io.BytesIO(data)).convert("RGB")
