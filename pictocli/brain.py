@@ -6,10 +6,10 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 __all__ = [
     "Brain",
     "Model",
+    "Thought",
     "calibration_file",
+    "checked",
     "choose",
     "model_id",
     "put_labels",
@@ -165,11 +167,32 @@ class Model:
         return Brain(self, catalog)
 
 
+def checked(vectors: NDArray[np.float32], spec: ModelSpec) -> list[bytes]:
+    """Embeddings [n, dim] as little-endian float32. Raises ModelError unless all are finite and of unit length."""
+    norms = np.linalg.norm(vectors, axis=1)
+    if vectors.shape[1] != spec.dim or not np.isfinite(norms).all() or np.abs(norms - 1).max(initial=0) > 1e-3:
+        raise ModelError(f"{spec.id} gave an embedding that is not {spec.dim} finite numbers of unit length")
+    return [vector.astype("<f4").tobytes() for vector in vectors]
+
+
+class Thought(NamedTuple):
+    """Of n pictures: embeddings as little-endian float32, tags with scores by category, and milliseconds for all."""
+
+    vectors: list[bytes]
+    tags: Sequence[Mapping[str, Mapping[str, float]]]
+    ms: float
+
+
 class Brain:
-    """Model input and measures in, embeddings and tags out."""
+    """Model input and measures in, embeddings and tags out.
+
+    batch_size: how many pictures it takes best at a time. asynchronous: whether it goes on by itself with what it has
+    begun. Both are the CPU's until the model is there.
+    """
 
     def __init__(self, model: Model, catalog: Catalog) -> None:
         self._model, self._catalog = model, catalog
+        self.batch_size, self.asynchronous = 16, False
 
     @cached_property
     def _tagger(self) -> tagging.Tagger:
@@ -181,18 +204,26 @@ class Brain:
         self._catalog.set_meta("tag_rule", held)
         return tagger
 
-    def __call__(
-        self, pixels: NDArray[np.uint8], measures: Sequence[Mapping[str, float]]
-    ) -> tuple[NDArray[np.float32], Sequence[Mapping[str, Mapping[str, float]]], float]:
-        """pixels: uint8 [n, size, size, 3]. Returns float32 [n, dim] of unit length, n images' tags, and milliseconds.
+    def begin(self, pixels: NDArray[np.uint8], measures: Sequence[Mapping[str, float]]) -> Callable[[], Thought]:
+        """Begin with n pictures, uint8 [n, size, size, 3], and their measures; calling what this returns waits.
 
-        The first call loads the model and embeds the prompts, which is no picture's time and not counted.
+        The first call loads the model and embeds the prompts, which is no picture's time and not counted. Raises
+        ModelError, as what it returns does.
         """
         embedder, tagger = self._model.embedder, self._tagger
         started = time.perf_counter()
-        vectors = embedder.embed_images(pixels)
-        tags = tagger.tag(vectors, measures)
-        return vectors, tags, (time.perf_counter() - started) * 1000
+        vectors = embedder.begin_images(pixels)
+        begun = time.perf_counter() - started
+        self.asynchronous = embedder.asynchronous
+
+        def end() -> Thought:
+            started = time.perf_counter()
+            found = vectors()
+            self.batch_size = embedder.batch_size
+            tags = tagger.tag(found, measures)
+            return Thought(checked(found, self._model.spec), tags, (begun + time.perf_counter() - started) * 1000)
+
+        return end
 
 
 def choose(name: str, held: ModelSpec | None, device: str, progress: Progress) -> Model:

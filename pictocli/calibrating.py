@@ -17,8 +17,8 @@ from pictocli.catalog import Catalog
 from pictocli.decode import Decoded, Inspected, Recipe, Refused, decode, inspect
 from pictocli.errors import NotFoundError, ValidationError, check_range
 from pictocli.fitting import fit
-from pictocli.indexing import DEFAULT_DPI, checked, outcome
 from pictocli.labelled import known_labels
+from pictocli.pipeline import DEFAULT_DPI, INSPECT_AHEAD, ahead, embedded
 from pictocli.protocols import Progress
 from pictocli.records import CalibrationReport, ModelSpec, Skipped
 from pictocli.scan import Rules, walk
@@ -30,7 +30,6 @@ from pictocli.workers import Workers, default_workers
 __all__ = ["LEAST_PICTURES", "calibrate"]
 
 LEAST_PICTURES = 100  # a mean and a spread of 100 values are known to 10 %; a thousand varied ones are better
-_AHEAD = 4  # batches that are being decoded while the model works
 
 
 def calibrate(
@@ -42,13 +41,13 @@ def calibrate(
     device: str = "auto",
     labels: str | None = None,
     taxonomy: str | None = None,
-    batch_size: int = 16,
+    batch_size: int | None = None,
     workers: int | None = None,
 ) -> CalibrationReport:
     """Calibrate a model on `pictures`, files and folders; see `Library.calibrate`."""
     started = time.perf_counter()
     count = default_workers() if workers is None else workers
-    check_range("batch_size", batch_size, 1, 4096)
+    check_range("batch_size", 16 if batch_size is None else batch_size, 1, 4096)
     check_range("workers", count, 0, 256)
     files = _files(pictures)
     with translated(path):
@@ -113,46 +112,38 @@ def _files(pictures: Iterable[str]) -> list[tuple[str, str]]:
 
 
 def _embedded(
-    model: Model, pool: Workers, files: Sequence[tuple[str, str]], batch_size: int, skipped: list[Skipped],
+    model: Model, pool: Workers, files: Sequence[tuple[str, str]], batch_size: int | None, skipped: list[Skipped],
     progress: Progress,
 ) -> tuple[list[tuple[str, str]], NDArray[np.float32]]:  # fmt: skip
     """Embeddings float32 [n, dim] of the files that are pictures, of a document its first page, and which these are."""
-    recipe = Recipe(model.spec.image_size, model.spec.resample, DEFAULT_DPI, thumbnail=False)
-    seen: list[tuple[str, str]] = []
-    parts = [np.zeros((0, model.spec.dim), np.float32)]
-    batch: list[tuple[tuple[str, str], Decoded]] = []
-
-    def embed() -> None:
-        vectors = model.embedder.embed_images(np.stack([decoded.pixels for _, decoded in batch]))
-        checked(vectors, model.spec)
-        parts.append(vectors)
-        seen.extend(place for place, _ in batch)
-        batch.clear()
-
-    for place, result in _decoded(pool, files, recipe, _AHEAD * batch_size):
-        if isinstance(result, Decoded):
-            batch.append((place, result))
-        elif result.reason is not None:
-            skipped.append(Skipped(place[1], result.reason))
-        progress.done(1, len(skipped))
-        if len(batch) == batch_size:
-            embed()
-    if batch:
-        embed()
-    return seen, np.concatenate(parts)
+    pictures = _decoded(model.spec, pool, files, skipped, progress)
+    pairs = [pair for batch in embedded(model, pictures, batch_size) for pair in batch]
+    vectors = np.frombuffer(b"".join(vector for _, vector in pairs), "<f4").reshape(len(pairs), model.spec.dim)
+    return [place for place, _ in pairs], vectors
 
 
 def _decoded(
-    pool: Workers, files: Sequence[tuple[str, str]], recipe: Recipe, window: int
-) -> Iterator[tuple[tuple[str, str], Decoded | Refused]]:
-    """Every file decoded, in order, `window` at a time."""
-    for start in range(0, len(files), window):
-        looks = [(place, pool.submit(inspect, place[1])) for place in files[start : start + window]]
-        jobs: list[tuple[tuple[str, str], Any]] = []
-        for place, look in looks:
-            what = outcome(pool, look)
+    spec: ModelSpec, pool: Workers, files: Sequence[tuple[str, str]], skipped: list[Skipped], progress: Progress
+) -> Iterator[tuple[tuple[str, str], Decoded]]:
+    """The files that are pictures, decoded, in order; the others are noted in `skipped`."""
+    recipe = Recipe(spec.image_size, spec.resample, DEFAULT_DPI, thumbnail=False)
+
+    def missed(path: str, refused: Refused) -> None:
+        if refused.reason is not None:
+            skipped.append(Skipped(path, refused.reason))
+        progress.done(1, len(skipped))
+
+    def calls() -> Iterator[Any]:
+        for place, what in ahead(pool, ((each, 0, inspect, (each[1],)) for each in files), INSPECT_AHEAD):
             if isinstance(what, Inspected):
-                what = pool.submit(decode, place[1], what.kind, (what.pages or (0,))[0], recipe)
-            jobs.append((place, what))
-        for place, job in jobs:
-            yield place, job if isinstance(job, Refused) else outcome(pool, job)
+                peak = what.peak_at(DEFAULT_DPI if what.kind == "pdf" else 0)
+                yield place, peak, decode, (place[1], what.kind, (what.pages or (0,))[0], recipe)
+            else:
+                missed(place[1], what)
+
+    for place, result in ahead(pool, calls(), INSPECT_AHEAD):
+        if isinstance(result, Decoded):
+            progress.done(1, len(skipped))
+            yield place, result
+        else:
+            missed(place[1], result)

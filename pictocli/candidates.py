@@ -24,7 +24,7 @@ class IndexOptions:
     never: full paths that are no pictures whatever they hold, such as the database itself.
     """
 
-    batch_size: int = 16
+    batch_size: int | None = None
     workers: int = 0
     rules: Rules = field(default_factory=Rules)
     pdf_dpi: int | None = None

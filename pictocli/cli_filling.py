@@ -13,7 +13,9 @@ from pictocli.terminal import Terminal
 
 __all__ = ["calibrate", "embed", "index", "reembed", "retag"]
 
-BatchSize = Annotated[int, typer.Option("--batch-size", metavar="N", help="Images a model run.")]
+BatchSize = Annotated[
+    int | None, typer.Option("--batch-size", metavar="N", help="Images a model run [default: 16, more on a GPU].")
+]
 Workers = Annotated[
     int | None, typer.Option("--workers", metavar="N", help="Decoding processes [default: one a core; 0: none].")
 ]
@@ -31,7 +33,7 @@ def index(
         typer.Option("--model", metavar="NAME", help="auto, siglip2-base, siglip2-so400m, mini, a hub id or a folder."),
     ] = "auto",
     device: OnDevice = Device.auto,
-    batch_size: BatchSize = 16,
+    batch_size: BatchSize = None,
     workers: Workers = None,
     include: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="Only files like this; repeatable.")] = None,
     exclude: Annotated[
@@ -77,7 +79,7 @@ def reembed(
     ctx: typer.Context,
     model: Annotated[str, typer.Option("--model", metavar="NAME", help="The model to move to.")],
     device: OnDevice = Device.auto,
-    batch_size: BatchSize = 16,
+    batch_size: BatchSize = None,
     workers: Workers = None,
 ) -> int:
     """The whole library in another model's space. Ids, datasets and metadata stay; a stopped run goes on.
@@ -134,7 +136,7 @@ def calibrate(
         str | None, typer.Option(metavar="FILE", help="Your own labels [default: the database's].", show_default=False)
     ] = None,
     device: OnDevice = Device.auto,
-    batch_size: BatchSize = 16,
+    batch_size: BatchSize = None,
     workers: Workers = None,
 ) -> int:
     """Measure what a model's scores mean, to trust its tags.

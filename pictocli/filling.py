@@ -41,7 +41,7 @@ def index(
     dataset: str | None = None,
     model: str = "auto",
     device: str = "auto",
-    batch_size: int = 16,
+    batch_size: int | None = None,
     workers: int | None = None,
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
@@ -54,7 +54,7 @@ def index(
     dry_run: bool = False,
 ) -> IndexReport:
     """Index `paths` into the database at `path`; see `Library.index`."""
-    check_range("batch_size", batch_size, 1, 4096)
+    check_range("batch_size", 16 if batch_size is None else batch_size, 1, 4096)
     check_range("workers", default_workers() if workers is None else workers, 0, 256)
     check_range("pdf_dpi", 72 if pdf_dpi is None else pdf_dpi, 8, 1200)
     if not paths:
@@ -85,10 +85,10 @@ def index(
 
 
 def reembed_library(
-    path: str, name: str, device: str, batch_size: int, workers: int | None, progress: Progress
+    path: str, name: str, device: str, batch_size: int | None, workers: int | None, progress: Progress
 ) -> IndexReport:
     """Move the library at `path` into the space of the model `name`; see `Library.reembed`."""
-    check_range("batch_size", batch_size, 1, 4096)
+    check_range("batch_size", 16 if batch_size is None else batch_size, 1, 4096)
     with translated(path):
         db = connect(path)
         store = Staging(db)

@@ -9,38 +9,22 @@ from __future__ import annotations
 
 import os
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from pictocli.brain import Brain, Thought
 from pictocli.candidates import Candidate, Candidates, IndexOptions, Target
 from pictocli.decode import Decoded, Inspected, Recipe, Refused, decode, inspect
-from pictocli.errors import ModelError
 from pictocli.interrupts import held
+from pictocli.pipeline import DEFAULT_DPI, INSPECT_AHEAD, ahead
 from pictocli.protocols import Progress
 from pictocli.records import IndexReport, ModelSpec, Skipped
 from pictocli.sqlite import FileRow, FinishedFile, PageRow, SqliteStore
-from pictocli.workers import CrashedError, Job, Workers
+from pictocli.workers import Workers
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-__all__ = ["Brain", "Indexer", "ahead", "checked", "outcome"]
-
-INSPECT_AHEAD = 64  # files; each is a hash and a kind
-DECODE_AHEAD = 2**30  # bytes that decoding takes at a time: 12 pictures of 100 megapixels would take 5 to 10 of them
-DEFAULT_DPI = 72  # the second reference system's
-T = TypeVar("T")
-
-Tags = Mapping[str, Mapping[str, float]]
-Brain = Callable[
-    ["NDArray[np.uint8]", Sequence[Mapping[str, float]]], "tuple[NDArray[np.float32], Sequence[Tags], float]"
-]
-"""Model input uint8 [n, size, size, 3] and n pages' measures → embeddings float32 [n, dim], n pages' tags, and the
-milliseconds it took, the model's start aside."""
+__all__ = ["Indexer"]
 
 
 @dataclass(slots=True)
@@ -65,44 +49,21 @@ class _Work:
     unsure: bool = False
 
 
-def checked(vectors: NDArray[np.float32], spec: ModelSpec) -> list[bytes]:
-    """Embeddings [n, dim] as little-endian float32. Raises ModelError unless all are finite and of unit length."""
-    norms = np.linalg.norm(vectors, axis=1)
-    if vectors.shape[1] != spec.dim or not np.isfinite(norms).all() or np.abs(norms - 1).max(initial=0) > 1e-3:
-        raise ModelError(f"{spec.id} gave an embedding that is not {spec.dim} finite numbers of unit length")
-    return [vector.astype("<f4").tobytes() for vector in vectors]
+@dataclass(slots=True)
+class _Batch:
+    """Pages that were decoded, and files that are finished with them.
 
-
-def outcome(pool: Workers, job: Job) -> Any:
-    """What a decoding job gave; Refused where it crashed its process."""
-    try:
-        return pool.result(job)
-    except CrashedError:
-        return Refused("crashed its decoder", "crash")
-
-
-def ahead(
-    pool: Workers, calls: Iterable[tuple[T, int, Callable[..., Any], tuple[Any, ...]]], window: int
-) -> Iterator[tuple[T, Any]]:
-    """Make calls (item, bytes that it takes, function, arguments) and yield (item, outcome), in the same order.
-
-    At most `window` calls and DECODE_AHEAD bytes are under way; one call always may be.
+    new: places in `pages` of those that the model is asked about; wait: gives its answer.
     """
-    waiting: deque[tuple[T, int, Job]] = deque()
-    taken = 0
-    for item, size, function, arguments in calls:
-        while waiting and (len(waiting) >= window or taken + size > DECODE_AHEAD):
-            first, its_size, job = waiting.popleft()
-            yield first, outcome(pool, job)
-            taken -= its_size
-        waiting.append((item, size, pool.submit(function, *arguments)))
-        taken += size
-    for item, _, job in waiting:
-        yield item, outcome(pool, job)
+
+    pages: list[tuple[_Work, int, Decoded]] = field(default_factory=list)
+    finished: list[_Work] = field(default_factory=list)
+    new: list[int] = field(default_factory=list)
+    wait: Callable[[], Thought] | None = None
 
 
 class Indexer:
-    """One run over some roots. `brain` is called for the first batch that needs it, so a run may load no model."""
+    """One run over some roots. `brain` is asked at the first batch that needs it, so a run may load no model."""
 
     def __init__(
         self, store: SqliteStore, spec: ModelSpec, brain: Brain, options: IndexOptions, progress: Progress
@@ -111,8 +72,7 @@ class Indexer:
         self.report = IndexReport(dry_run=options.dry_run)
         self._candidates = Candidates(store, options, self.report, progress)
         self._workers = Workers(options.workers)
-        self._batch: list[tuple[_Work, int, Decoded]] = []
-        self._finished: list[_Work] = []
+        self._batch, self._under_way = _Batch(), _Batch()
         self._settled: set[bytes] = set()  # hashes of which no file is gone: ten thousand copies are looked at once
         self._in_flight: dict[tuple[bytes | None, int], list[tuple[Candidate, Inspected]]] = {}
 
@@ -128,10 +88,10 @@ class Indexer:
                 candidates = (candidate for folder in pending for candidate in self._candidates.of(folder))
                 for (work, page), result in self._decoded(self._inspected(candidates)):
                     self._take(work, page, result)
-                self._flush()  # a file of this target may be named again by the next one
+                self._drain()  # a file of this target may be named again by the next one
         except KeyboardInterrupt:
             self.report.interrupted = True
-            self._flush()
+            self._drain()
         finally:
             self._workers.close()
             self.progress.close()
@@ -151,7 +111,7 @@ class Indexer:
             for candidate, what in inspected
             for work, page, recipe in self._plan(candidate, what)
         )
-        return ahead(self._workers, calls, self.options.batch_size + 4 * self.options.workers)
+        return ahead(self._workers, calls, self._batch_size() + 4 * self.options.workers)
 
     @held()
     def _plan(self, candidate: Candidate, what: Inspected | Refused) -> list[tuple[_Work, int, Recipe]]:
@@ -212,7 +172,7 @@ class Indexer:
     def _take(self, work: _Work, page: int, result: Decoded | Refused) -> None:
         work.left -= 1
         if isinstance(result, Decoded):
-            self._batch.append((work, page, result))
+            self._batch.pages.append((work, page, result))
         else:
             path = f"{work.candidate.path}#page={page}" if page else work.candidate.path
             work.refused.append(Skipped(path, result.reason or "damaged"))
@@ -220,36 +180,57 @@ class Indexer:
             if page in work.stale:  # what was decoded before stays
                 work.linked[page] = work.stale[page]
         if work.left == 0:
-            self._finished.append(work)
-        if len(self._batch) >= self.options.batch_size or len(self._finished) >= self.options.batch_size:
+            self._batch.finished.append(work)
+        if max(len(self._batch.pages), len(self._batch.finished)) >= self._batch_size():
             self._flush()
+
+    def _batch_size(self) -> int:
+        return self.options.batch_size or self.brain.batch_size
 
     @held()
     def _flush(self) -> None:
-        """Embed, tag and store what has been decoded."""
-        batch, finished = self._batch, self._finished
-        self._batch, self._finished = [], []
-        rows = self._rows(batch)
-        for work, page, _ in batch:
-            work.written.append(page)
-        self._finish(finished, rows)
+        """Have the model begin with what has been decoded. On a GPU the batch before is stored meanwhile."""
+        batch, self._batch = self._batch, _Batch()
+        batch.new = [
+            at for at, (work, page, _) in enumerate(batch.pages) if self.options.force or page not in work.stale
+        ]
+        asked = [batch.pages[at][2] for at in batch.new]
+        try:
+            if asked:
+                batch.wait = self.brain.begin(np.stack([page.pixels for page in asked]), [p.measures for p in asked])
+        finally:
+            self._store()
+        self._under_way = batch
+        if not self.brain.asynchronous:
+            self._store()
 
-    def _rows(self, batch: Sequence[tuple[_Work, int, Decoded]]) -> list[PageRow]:
-        new = [at for at, (work, page, _) in enumerate(batch) if self.options.force or page not in work.stale]
-        vectors: dict[int, bytes] = {}
-        tags: dict[int, Tags] = {}
-        share = 0.0
-        if new:
-            found = self.brain(np.stack([batch[at][2].pixels for at in new]), [batch[at][2].measures for at in new])
-            share = found[2] / len(new)
-            vectors = dict(zip(new, checked(found[0], self.spec), strict=True))
-            tags = dict(zip(new, found[1], strict=True))
+    @held()
+    def _store(self) -> None:
+        """Wait for the batch that is under way, and store it."""
+        batch, self._under_way = self._under_way, _Batch()
+        if not batch.pages and not batch.finished:
+            return
+        rows = self._rows(batch)
+        for work, page, _ in batch.pages:
+            work.written.append(page)
+        self._finish(batch.finished, rows)
+
+    @held()
+    def _drain(self) -> None:
+        self._flush()
+        self._store()
+
+    def _rows(self, batch: _Batch) -> list[PageRow]:
+        thought = batch.wait() if batch.wait else Thought([], [], 0.0)
+        vectors = dict(zip(batch.new, thought.vectors, strict=True))
+        tags = dict(zip(batch.new, thought.tags, strict=True))
+        share = thought.ms / max(1, len(batch.new))
         return [
             PageRow(
-                work.file, page, page_of.width, page_of.height, page_of.measures, page_of.ms + share,
+                work.file, page, page_of.width, page_of.height, page_of.measures, page_of.ms + share * (at in vectors),
                 vectors.get(at), tags.get(at), page_of.thumbnail,
             )
-            for at, (work, page, page_of) in enumerate(batch)
+            for at, (work, page, page_of) in enumerate(batch.pages)
         ]  # fmt: skip
 
     def _finish(self, works: Sequence[_Work], rows: Sequence[PageRow] = ()) -> None:

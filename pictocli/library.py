@@ -53,9 +53,10 @@ class Library(Reader):
     def index(self, paths: Iterable[str | os.PathLike[str]], **options: Any) -> IndexReport:
         """Index files, folders and PDFs; only what is new or changed costs anything.
 
-        options: dataset (the folder's name), model ("auto"), device ("auto"), batch_size (16), workers (one a core),
-        include, exclude (globs), hidden, follow, pdf_dpi (72), thumbnails, metadata (a CSV's or JSONL's path), force,
-        dry_run; as in `picto index --help`. A path that does not exist is listed in the report's `missing`.
+        options: dataset (the folder's name), model ("auto"), device ("auto"), batch_size (16, more on a GPU), workers
+        (one a core), include, exclude (globs), hidden, follow, pdf_dpi (72), thumbnails, metadata (a CSV's or JSONL's
+        path), force, dry_run; as in `picto index --help`. A path that does not exist is listed in the report's
+        `missing`.
         Raises ValidationError, ModelMismatchError, ModelError, StoreError.
         """
         from pictocli.filling import index  # numpy, Pillow
@@ -63,7 +64,7 @@ class Library(Reader):
         return index(self.path, [os.fspath(path) for path in paths], self.progress, **options)
 
     def reembed(
-        self, model: str, *, device: str = "auto", batch_size: int = 16, workers: int | None = None
+        self, model: str, *, device: str = "auto", batch_size: int | None = None, workers: int | None = None
     ) -> IndexReport:
         """Move the whole library into another model's space; ids, datasets and metadata stay.
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pictocli.brain import Model
+from pictocli.brain import Model, checked
 from pictocli.decode import Decoded, Recipe, Refused, decode, decode_bytes, inspect
 from pictocli.errors import UnreadableError
-from pictocli.indexing import DEFAULT_DPI, checked
+from pictocli.pipeline import DEFAULT_DPI
 from pictocli.references import Reference
 
 __all__ = ["embed_reference"]

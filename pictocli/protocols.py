@@ -6,7 +6,7 @@ input into vectors, `tagging` turns vectors and measures into tags, `sqlite` kee
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from pictocli.records import ModelSpec
@@ -28,7 +28,14 @@ class TextEmbedder(Protocol):
 
 
 class Embedder(TextEmbedder, Protocol):
-    """Turns pictures and words into points of one space."""
+    """Turns pictures and words into points of one space.
+
+    batch_size: how many pictures it takes best at a time, as far as it knows by now. asynchronous: whether it goes on
+    with what has begun while its caller does something else.
+    """
+
+    batch_size: int
+    asynchronous: bool
 
     def embed_images(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embed n upright RGB pictures.
@@ -36,6 +43,9 @@ class Embedder(TextEmbedder, Protocol):
         pixels: uint8 [n, image_size, image_size, 3]. Returns float32 [n, dim], L2-normalised, all finite.
         Raises ModelError when the model yields a non-finite value even in float32.
         """
+
+    def begin_images(self, pixels: NDArray[np.uint8]) -> Callable[[], NDArray[np.float32]]:
+        """Begin to embed pictures; calling what this returns waits for them. Both are as `embed_images` else."""
 
 
 class Progress(Protocol):

@@ -13,7 +13,7 @@ from typing import Any
 from pictocli.brain import Model, tag_rows, taxonomy_of
 from pictocli.decode import Decoded, Inspected, Recipe, decode, inspect
 from pictocli.errors import PictoError
-from pictocli.indexing import ahead, checked
+from pictocli.pipeline import INSPECT_AHEAD, ahead, embedded
 from pictocli.protocols import Progress
 from pictocli.recall import check_when_due
 from pictocli.records import IndexReport, Skipped
@@ -23,7 +23,7 @@ from pictocli.workers import Workers
 __all__ = ["reembed"]
 
 
-def reembed(store: Staging, model: Model, *, batch_size: int, workers: int, progress: Progress) -> IndexReport:
+def reembed(store: Staging, model: Model, *, batch_size: int | None, workers: int, progress: Progress) -> IndexReport:
     """Re-embed every image of `store` with `model`, and swap the new space in when all are there.
 
     Raises PictoError, leaving the library as it was, when an original is missing or has changed: its new embedding
@@ -36,9 +36,10 @@ def reembed(store: Staging, model: Model, *, batch_size: int, workers: int, prog
     progress.found(len(pending))
     pool = Workers(workers)
     try:
-        for start in range(0, len(pending), batch_size):
-            _stage(store, model, pool, pending[start : start + batch_size], report)
-            progress.done(len(pending[start : start + batch_size]), len(report.skipped))
+        for batch in embedded(model, _decoded(model, pool, pending, report), batch_size):
+            store.stage(batch)
+            report.indexed += len(batch)
+            progress.done(len(batch), len(report.skipped))
     finally:
         pool.close()
         progress.close()
@@ -57,29 +58,23 @@ def reembed(store: Staging, model: Model, *, batch_size: int, workers: int, prog
     return report
 
 
-def _stage(store: Staging, model: Model, pool: Workers, rows: Sequence[Sequence[Any]], report: IndexReport) -> None:
-    """Decode and embed one batch of (content id, page, dpi, hash, kind, path) rows."""
-    import numpy as np
+def _decoded(
+    model: Model, pool: Workers, rows: Sequence[Sequence[Any]], report: IndexReport
+) -> Iterator[tuple[int, Decoded]]:
+    """(content id, picture) of those (content id, page, dpi, hash, kind, path) whose files are there as they were."""
 
-    decoded = []
-    for (content_id, path), result in ahead(pool, _calls(model, pool, rows, report), len(rows)):
+    def calls() -> Iterator[Any]:
+        looks = ((row, 0, inspect, (row[5],)) for row in rows)
+        for (content_id, page, dpi, digest, kind, path), seen in ahead(pool, looks, INSPECT_AHEAD):
+            if not isinstance(seen, Inspected) or seen.digest != digest:
+                reason = "changed since it was indexed" if isinstance(seen, Inspected) else str(seen.reason)
+                report.skipped.append(Skipped(path, reason))
+                continue
+            recipe = Recipe(model.spec.image_size, model.spec.resample, dpi, thumbnail=False)
+            yield (content_id, path), seen.peak_at(dpi), decode, (path, kind, page, recipe)
+
+    for (content_id, path), result in ahead(pool, calls(), INSPECT_AHEAD):
         if isinstance(result, Decoded):
-            decoded.append((content_id, result.pixels))
+            yield content_id, result
         else:
             report.skipped.append(Skipped(path, result.reason))
-    if decoded:
-        vectors = checked(model.embedder.embed_images(np.stack([pixels for _, pixels in decoded])), model.spec)
-        store.stage([(content_id, vector) for (content_id, _), vector in zip(decoded, vectors, strict=True)])
-        report.indexed += len(decoded)
-
-
-def _calls(model: Model, pool: Workers, rows: Sequence[Sequence[Any]], report: IndexReport) -> Iterator[Any]:
-    """What `ahead` is to decode, as (content id, path), of the rows whose files are there and as they were."""
-    looks = ((row, 0, inspect, (row[5],)) for row in rows)
-    for (content_id, page, dpi, digest, kind, path), seen in ahead(pool, looks, len(rows)):
-        if not isinstance(seen, Inspected) or seen.digest != digest:
-            reason = "changed since it was indexed" if isinstance(seen, Inspected) else str(seen.reason)
-            report.skipped.append(Skipped(path, reason))
-            continue
-        recipe = Recipe(model.spec.image_size, model.spec.resample, dpi, thumbnail=False)
-        yield (content_id, path), seen.peak_at(dpi), decode, (path, kind, page, recipe)

@@ -9,7 +9,8 @@ import contextlib
 import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -30,13 +31,19 @@ __all__ = ["Siglip"]
 _Tower = Literal["vision", "text"]
 _CLASSES: dict[_Tower, Any] = {"vision": SiglipVisionModel, "text": SiglipTextModel}
 _TEXT_BATCH = 64
+_BATCH, _LARGEST_BATCH = 16, 256  # pictures; more than these gave a GPU nothing to gain, and a stop more to lose
 _NO_ROOM = re.compile("out of memory|can't allocate memory")  # what MPS and the CPU say in a plain RuntimeError
+
+
+_T = TypeVar("_T")
 
 
 class Siglip:
     """An Embedder that loads each half of the model when it is first needed.
 
-    spec: the space it embeds into. device, dtype: where and in what it computes.
+    spec: the space it embeds into. device, dtype: where and in what it computes. batch_size: pictures that it takes
+    best at a time; on CUDA it doubles while memory allows that. asynchronous: whether a batch that was begun goes on by
+    itself, as on GPUs.
     """
 
     def __init__(
@@ -56,6 +63,8 @@ class Siglip:
         self.spec = spec
         self.device = torch.device(_pick(device))
         self.dtype = _dtype(self.device)
+        self.asynchronous = self.device.type != "cpu"
+        self.batch_size, self._most = _BATCH, _LARGEST_BATCH
         self._files = files
         self._towers = tuple(towers)
         self._loaded: dict[tuple[_Tower, torch.dtype], Any] = {}
@@ -68,13 +77,17 @@ class Siglip:
         Raises ValidationError for another shape or type; ModelError when the model cannot be loaded, one picture does
         not fit into the device's memory, or the model yields a non-finite value even in float32.
         """
+        return self.begin_images(pixels)()
+
+    def begin_images(self, pixels: NDArray[np.uint8]) -> Callable[[], NDArray[np.float32]]:
+        """Begin to embed pictures; calling what this returns waits for them. Both raise as `embed_images` does."""
         size = self.spec.image_size
         if pixels.dtype != np.uint8 or pixels.shape[1:] != (size, size, 3):
             raise ValidationError(
                 f"pictures must be uint8 [n, {size}, {size}, 3], not {pixels.dtype} {list(pixels.shape)}"
             )
         # torch.tensor copies: from_numpy warns of arrays that may not be written, such as those of np.frombuffer
-        return self._embed("vision", torch.tensor(np.ascontiguousarray(pixels)))
+        return self._begin("vision", torch.tensor(np.ascontiguousarray(pixels)))
 
     def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embed n texts, canonicalised here. Returns float32 [n, dim], L2-normalised. Raises ModelError as above."""
@@ -82,24 +95,20 @@ class Siglip:
             self._encode = load_tokenizer(self._files.folder, self.spec.text_length)
         ids = [self._encode(canonicalize(text)) for text in texts]
         found = [
-            self._embed("text", torch.tensor(ids[start : start + _TEXT_BATCH], dtype=torch.long))
+            self._begin("text", torch.tensor(ids[start : start + _TEXT_BATCH], dtype=torch.long))()
             for start in range(0, len(ids), _TEXT_BATCH)
         ]
         return np.concatenate(found) if found else np.empty((0, self.spec.dim), np.float32)
 
-    def _embed(self, tower: _Tower, batch: torch.Tensor) -> NDArray[np.float32]:
+    def _begin(self, tower: _Tower, batch: torch.Tensor) -> Callable[[], NDArray[np.float32]]:
         if not len(batch):
-            return np.empty((0, self.spec.dim), np.float32)
-        try:
-            found = self._forward(tower, batch, self.dtype)
-            if not np.isfinite(found).all() and self.dtype != torch.float32:
-                found = self._forward(tower, batch, torch.float32)  # float16 ends at 65,504, and some weights go there
-        except (IndexError, RuntimeError) as exc:
-            if not isinstance(exc, torch.OutOfMemoryError) and not _NO_ROOM.search(str(exc)):
-                reason = " ".join(str(exc).split())[:200]
-                raise ModelError(f"{self.spec.id} fails on {self.device}: {reason}", "try --device cpu") from exc
-            found = None
-        if found is None:  # outside the handler: the exception keeps the failed batch's tensors alive
+            return lambda: np.empty((0, self.spec.dim), np.float32)
+        return partial(self._end, tower, batch, self._tried(lambda: self._forward(tower, batch, self.dtype)))
+
+    def _end(self, tower: _Tower, batch: torch.Tensor, begun: torch.Tensor | None) -> NDArray[np.float32]:
+        """What was begun, float32 [n, dim], once it is whole, finite and of the right width."""
+        found = self._tried(lambda: self._finite(tower, batch, begun)) if begun is not None else None
+        if found is None:
             return self._halve(tower, batch)
         if not np.isfinite(found).all():
             raise ModelError(
@@ -107,7 +116,25 @@ class Siglip:
             )
         if found.shape[1] != self.spec.dim:
             raise ModelError(f"{self.spec.id} yields {found.shape[1]} values, not {self.spec.dim}", "use another model")
+        if tower == "vision" and self.device.type == "cuda" and len(batch) == self.batch_size:
+            self._grow()
         return found
+
+    def _finite(self, tower: _Tower, batch: torch.Tensor, begun: torch.Tensor) -> NDArray[np.float32]:
+        found: NDArray[np.float32] = begun.cpu().numpy()
+        if self.dtype != torch.float32 and not np.isfinite(found).all():
+            found = self._forward(tower, batch, torch.float32).cpu().numpy()  # float16 ends at 65,504: some go there
+        return found
+
+    def _tried(self, run: Callable[[], _T]) -> _T | None:
+        """What `run` gives; None when memory is full, after the exception, which keeps the batch's tensors alive."""
+        try:
+            return run()
+        except (IndexError, RuntimeError) as exc:
+            if isinstance(exc, torch.OutOfMemoryError) or _NO_ROOM.search(str(exc)):
+                return None
+            reason = " ".join(str(exc).split())[:200]
+            raise ModelError(f"{self.spec.id} fails on {self.device}: {reason}", "try --device cpu") from exc
 
     def _halve(self, tower: _Tower, batch: torch.Tensor) -> NDArray[np.float32]:
         if self.device.type == "cuda":
@@ -117,11 +144,25 @@ class Siglip:
                 f"{self.spec.id} does not fit into the memory of {self.device}", "use --device cpu or a smaller model"
             )
         half = len(batch) // 2
-        return np.concatenate([self._embed(tower, batch[:half]), self._embed(tower, batch[half:])])
+        if tower == "vision":
+            self._most = min(self._most, half)
+            self.batch_size = min(self.batch_size, half)
+        return np.concatenate([self._begin(tower, part)() for part in (batch[:half], batch[half:])])
+
+    def _grow(self) -> None:
+        """Let batches be twice as large from now on, where memory has room for twice what this one took, and a half."""
+        held = torch.cuda.memory_allocated(self.device)
+        taken = torch.cuda.max_memory_allocated(self.device) - held
+        free = torch.cuda.mem_get_info(self.device)[0] + torch.cuda.memory_reserved(self.device) - held
+        if 3 * taken <= free and 2 * self.batch_size <= self._most:
+            self.batch_size *= 2
 
     @torch.inference_mode()
-    def _forward(self, tower: _Tower, batch: torch.Tensor, dtype: torch.dtype) -> NDArray[np.float32]:
-        """One pass of one tower: uint8 pictures or token ids → float32 [n, dim], L2-normalised, perhaps not finite."""
+    def _forward(self, tower: _Tower, batch: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        """One pass of one tower: uint8 pictures or token ids → float32 [n, dim], L2-normalised, perhaps not finite.
+
+        On a GPU this is only begun when the call returns; `.cpu()` waits for it.
+        """
         model = self._load(tower, dtype)
         # pinned, the copy to CUDA needs no detour and no wait: the launches below queue up behind it
         cuda = self.device.type == "cuda"
@@ -133,8 +174,7 @@ class Siglip:
         else:
             # input_ids only: SigLIP was trained without a mask but honours one if given (then cosine .6 to the truth)
             output = model(input_ids=inputs)
-        vectors: NDArray[np.float32] = normalize(output.pooler_output.to(torch.float32), dim=-1).cpu().numpy()
-        return vectors
+        return normalize(output.pooler_output.to(torch.float32), dim=-1)
 
     def _load(self, tower: _Tower, dtype: torch.dtype) -> Any:
         if tower not in self._towers:

@@ -19,11 +19,12 @@ import pytest
 from pictures import PHOTOS, make_pdf, scene
 
 import pictocli
-from pictocli import brain, indexing, queries, recall, sqlite
+from pictocli import brain, indexing, pipeline, queries, recall, sqlite
 from pictocli.decode import Refused
 from pictocli.errors import ModelError, NotFoundError, ValidationError
 from pictocli.records import IndexReport, Skipped
-from pictocli.workers import Workers
+from pictocli.siglip import Siglip
+from pictocli.workers import CrashedError, Workers
 
 Index = Callable[..., IndexReport]
 Rows = Callable[..., list[tuple[Any, ...]]]
@@ -46,7 +47,7 @@ class Calls:
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
     found = Calls()
-    inspect, decode, call = indexing.inspect, indexing.decode, brain.Brain.__call__
+    inspect, decode, begin = indexing.inspect, indexing.decode, brain.Brain.begin
 
     def inspecting(path: str) -> Any:
         found.inspected.append(path)
@@ -58,11 +59,11 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
 
     def embedding(self: brain.Brain, pixels: Any, measures: Any) -> Any:
         found.embedded += len(pixels)
-        return call(self, pixels, measures)
+        return begin(self, pixels, measures)
 
     monkeypatch.setattr(indexing, "inspect", inspecting)
     monkeypatch.setattr(indexing, "decode", decoding)
-    monkeypatch.setattr(brain.Brain, "__call__", embedding)
+    monkeypatch.setattr(brain.Brain, "begin", embedding)
     return found
 
 
@@ -75,6 +76,15 @@ def no_model(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
         monkeypatch.setattr(brain.Model, "embedder", property(embedder))
 
     return forbid
+
+
+@pytest.fixture(params=[False, True], ids=["CPU", "GPU"])
+def asynchronous(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a device that computes by itself: a batch is under way, and its answer there when it is waited for."""
+    if request.param:
+        begin = Siglip.begin_images
+        monkeypatch.setattr(Siglip, "begin_images", lambda self, pixels: lambda: begin(self, pixels)())
+        monkeypatch.setattr(brain.Brain, "asynchronous", property(lambda _: True, lambda *_: None), raising=False)
 
 
 @pytest.fixture
@@ -338,7 +348,7 @@ def test_an_unreadable_folder_is_reported_and_the_rest_indexed(
 def crash_on(name: str, page: int, real: Callable[..., Any]) -> Callable[..., Any]:
     def decode(path: str, kind: str, number: int, recipe: Any) -> Any:
         if path.endswith(name) and number == page:
-            raise indexing.CrashedError
+            raise CrashedError
         return real(path, kind, number, recipe)
 
     return decode
@@ -386,6 +396,7 @@ def stopping(monkeypatch: pytest.MonkeyPatch, after: int, error: type[BaseExcept
     return context
 
 
+@pytest.mark.usefixtures("asynchronous")
 @pytest.mark.parametrize("after", [0, 1, 2, 4, 7])
 def test_an_interrupted_run_keeps_what_was_decoded_and_the_next_completes_it(
     after: int, index: Index, album: Path, monkeypatch: pytest.MonkeyPatch, calls: Calls, rows: Rows
@@ -422,6 +433,7 @@ def test_a_ctrl_c_between_the_commit_and_the_count_is_counted(
     assert report.indexed == len(ids(rows)) == 2
 
 
+@pytest.mark.usefixtures("asynchronous")
 @pytest.mark.parametrize("batches", [1, 2])
 def test_a_run_killed_between_batches_is_completed_by_the_next(
     batches: int, index: Index, album: Path, monkeypatch: pytest.MonkeyPatch, calls: Calls, rows: Rows
@@ -451,17 +463,17 @@ def test_a_run_killed_between_batches_is_completed_by_the_next(
     assert counts(index(album)) == {"unchanged": 1}
 
 
+@pytest.mark.usefixtures("asynchronous")
 def test_an_embedding_that_is_no_number_stops_the_run_before_it_is_stored(
     index: Index, album: Path, monkeypatch: pytest.MonkeyPatch, rows: Rows
 ) -> None:
-    real = brain.Brain.__call__
+    real = Siglip.begin_images
 
-    def broken(self: brain.Brain, pixels: Any, measures: Any) -> Any:
-        vectors, *rest = real(self, pixels, measures)
-        return vectors * np.nan, *rest
+    def broken(self: Siglip, pixels: Any) -> Any:
+        return lambda: real(self, pixels)() * np.nan
 
     with monkeypatch.context() as patch:
-        patch.setattr(brain.Brain, "__call__", broken)
+        patch.setattr(Siglip, "begin_images", broken)
         with pytest.raises(ModelError, match="finite"):
             index(album)
     assert rows("SELECT count(*) FROM image") == [(0,)]
@@ -629,10 +641,10 @@ class Recorded(Workers):
 def test_calls_under_way_are_bounded_in_number_and_in_bytes(
     sizes: list[int], window: int, events: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(indexing, "DECODE_AHEAD", 100)
+    monkeypatch.setattr(pipeline, "DECODE_AHEAD", 100)
     pool = Recorded()
     calls = ((f"item {n}", size, abs, (n,)) for n, size in enumerate(sizes, 1))
-    found = list(indexing.ahead(pool, calls, window))
+    found = list(pipeline.ahead(pool, calls, window))
     assert found == [(f"item {n}", n) for n in range(1, len(sizes) + 1)]
     assert pool.events == events
 
@@ -657,7 +669,7 @@ def test_pictures_are_decoded_within_their_bytes(
 
     monkeypatch.setattr(Workers, "submit", submitting)
     monkeypatch.setattr(Workers, "result", resulting)
-    monkeypatch.setattr(indexing, "DECODE_AHEAD", room * 160 * 120)
+    monkeypatch.setattr(pipeline, "DECODE_AHEAD", room * 160 * 120)
     assert counts(index(album)) == {"indexed": 7}
     assert max(under_way) == most
     assert sorted(ids(rows).values()) == list(range(1, 8))
@@ -842,6 +854,7 @@ def test_times_are_of_the_image_and_not_of_the_models_start(
     assert all(0 < ms < 190 for ms in times), times
 
 
+@pytest.mark.usefixtures("asynchronous")
 def test_batches_of_any_size_and_any_number_of_workers_give_the_same(
     index: Index, photos: Path, indexed: Path, tmp_path: Path
 ) -> None:

@@ -170,6 +170,27 @@ def test_absent_devices(
     assert load(folders["siglip"], device="auto").device.type == "cpu"
 
 
+@pytest.mark.parametrize(
+    ("free", "sizes"),
+    [(1600, [16, 32, 64, 128]), (10**6, [16, 32, 64, 128, 256, 256]), (47, [16, 16]), (95, [16, 32, 32])],
+    ids=["while it fits", "no end of memory", "too little", "twice and no more"],
+)
+def test_batches_grow_to_what_the_memory_of_a_gpu_allows(
+    free: int, sizes: list[int], folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch takes a byte a picture here: 3 times as much must be free, what torch holds in reserve included."""
+    embedder = load(folders["siglip"])
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 100)
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 110)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda _: 100 + embedder.batch_size)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (free - 10, 10**9))
+    found = [embedder.batch_size]
+    for _ in sizes[1:]:
+        embedder._grow()
+        found.append(embedder.batch_size)
+    assert found == sizes
+
+
 @pytest.mark.parametrize("device", [name for name in ("cuda", "mps") if getattr(torch, name).is_available()])
 @pytest.mark.usefixtures("in_float32")
 def test_gpu_is_near_cpu(device: str, folders: dict[str, Path]) -> None:
@@ -268,6 +289,7 @@ def test_out_of_memory_halves_the_batch(
     if room:
         np.testing.assert_allclose(embedder.embed_images(pictures(7)), wanted, atol=1e-6)
         assert sizes[0] == 7
+        assert embedder.batch_size <= 2 * room  # no batch fails twice: smaller ones are asked for from now on
     else:
         with pytest.raises(ModelError, match="memory"):
             embedder.embed_images(pictures(7))

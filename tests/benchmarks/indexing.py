@@ -35,7 +35,8 @@ from watching import Watch, watched
 from pictocli.brain import Model, choose, put_labels
 from pictocli.candidates import IndexOptions, Target
 from pictocli.decode import Recipe, decode
-from pictocli.indexing import Indexer, ahead
+from pictocli.indexing import Indexer
+from pictocli.pipeline import ahead
 from pictocli.protocols import NoProgress
 from pictocli.schema import connect
 from pictocli.sqlite import FileRow, FinishedFile, SqliteStore
@@ -108,7 +109,7 @@ def pipeline(model: Model, folder: Path, count: int, db: Path) -> tuple[float, f
     put_labels(store, load())
     brain = model.brain(store)
     side = model.spec.image_size
-    brain(np.zeros((1, side, side, 3), np.uint8), [{}])
+    brain.begin(np.zeros((1, side, side, 3), np.uint8), [{}])()
     target = Target(store.add_root(str(folder), folder.name), str(folder))
     indexer = Indexer(store, model.spec, brain, IndexOptions(BATCH, CORES), NoProgress())
     warmed(indexer._workers)

@@ -20,12 +20,12 @@ from PIL import Image
 
 from pictocli.decode import Decoded, Inspected, Recipe, decode, inspect
 from pictocli.errors import NotFoundError
-from pictocli.indexing import DEFAULT_DPI, outcome
 from pictocli.labelled import known_labels
 from pictocli.labels import forms
 from pictocli.mini.captions import DATA_SETS, read_classes
 from pictocli.mini.pictures import HELD_OUT
 from pictocli.mini.truth import known_of_classes
+from pictocli.pipeline import DEFAULT_DPI, ahead
 from pictocli.preprocess import resize
 from pictocli.records import ModelSpec
 from pictocli.scan import Rules, walk
@@ -178,11 +178,8 @@ def _files(places: Sequence[Place], spec: ModelSpec) -> Iterator[Looked]:
     recipe = Recipe(spec.image_size, spec.resample, DEFAULT_DPI, thumbnail=False)
     pool = Workers(default_workers() if len(places) > 4 * _AHEAD else 0)  # starting processes takes a second
     try:
-        for start in range(0, len(places), _AHEAD):
-            jobs = [pool.submit(decode, *place, recipe) for place in places[start : start + _AHEAD]]
-            for job in jobs:
-                found = outcome(pool, job)
-                yield (found.pixels, found.measures) if isinstance(found, Decoded) else None
+        for _, found in ahead(pool, ((place, 0, decode, (*place, recipe)) for place in places), _AHEAD):
+            yield (found.pixels, found.measures) if isinstance(found, Decoded) else None
     finally:
         pool.close()
 
