@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import csv
+import io
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import pictocli
+from pictocli import decode
+from pictocli.brain import choose
+from pictocli.protocols import NoProgress
 from pictocli.records import IndexReport
 
 TESTS = Path(__file__).parent
@@ -148,3 +154,27 @@ def test_a_reference_that_is_indexed_loads_no_model(indexed: tuple[pictocli.Libr
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         assert done.stdout.splitlines()[-1] == "[]"
         assert len(done.stdout.splitlines()) > 5
+
+
+def test_a_jpeg_decoded_small_is_embedded_as_if_decoded_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight photos of 6 megapixels with a camera's noise: at half size, as JPEGs are decoded, against all pixels."""
+    model = choose("mini", None, "cpu", NoProgress())
+    recipe = decode.Recipe(model.spec.image_size, model.spec.resample, 72, thumbnail=False)
+    rng, photos = np.random.default_rng(0), []
+    for path in sorted(SAMPLES.glob("*/*.jpg"))[::6][:8]:
+        with Image.open(path) as image:
+            large = np.asarray(image.convert("RGB").resize((2800, 2100)), np.int16)
+        photo = io.BytesIO()
+        Image.fromarray((large + rng.normal(0, 4, large.shape)).clip(0, 255).astype(np.uint8)).save(photo, "JPEG")
+        photos.append(photo.getvalue())
+    embedded = []
+    for least in (decode.DRAFT, 10_000):
+        monkeypatch.setattr(decode, "DRAFT", least)
+        found = [decode.decode_bytes(photo, recipe) for photo in photos]
+        embedded.append(model.embedder.embed_images(np.stack([each.pixels for each in found])))  # type: ignore[union-attr]
+    small, whole = embedded
+    assert not np.array_equal(small, whole)
+    assert np.sum(small * whole, axis=1).min() > 0.9999
+    small, whole = small - whole.mean(axis=0), whole - whole.mean(axis=0)  # what all pictures share would hide a change
+    lengths = np.linalg.norm(small, axis=1) * np.linalg.norm(whole, axis=1)
+    assert (np.sum(small * whole, axis=1) / lengths).min() > 0.999

@@ -196,8 +196,8 @@ class Training:
         known[:, -len(COLOURS) :] = colour_truth(x)
         logits = images @ texts.T * self.model.logit_scale.exp() + self.model.logit_bias
         entropy, sigmoid = losses(logits, known, y, self.captions.rivals)
-        kin = kinship(images, y, self.captions.rivals)
-        (entropy + (0.05 + 0.25 * done) * sigmoid + (0.5 if done < 0.42 else 1.0) * kin).backward()
+        kin = (0.5 if done < 0.42 else 1.0 if done < 0.6 else 2.0) * kinship(images, y, self.captions.rivals)
+        (entropy + (0.05 + 0.25 * done) * sigmoid + kin).backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 5.0)
         for tuner in self.tuners:
             tuner.step()
