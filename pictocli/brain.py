@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -100,6 +100,22 @@ def _acceptance(spec: ModelSpec, taxonomy: Taxonomy, progress: Progress) -> tupl
     return calibration.Calibrated(best, taxonomy), best.rule
 
 
+@contextlib.contextmanager
+def _patient_threads() -> Iterator[None]:
+    """Have torch's threads sleep while they wait, if it is first imported here, and leave the environment as it was.
+
+    By default they spin, on cores that decode meanwhile.
+    """
+    name = "OMP_WAIT_POLICY"
+    before = os.environ.get(name)
+    os.environ.setdefault(name, "PASSIVE")
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+
+
 class Model:
     """A model that is loaded when it is first needed."""
 
@@ -119,9 +135,8 @@ class Model:
         """The model itself. Raises as `files` does, and ModelError when it cannot be loaded."""
         files = self.files
         self.progress.doing(f"loading {self.spec.id}")
-        # Before torch: by default its threads spin while they wait for one another, on cores that decode meanwhile.
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        from pictocli.siglip import Siglip  # imports torch: 3 s
+        with _patient_threads():
+            from pictocli.siglip import Siglip  # imports torch: 3 s
 
         loaded = Siglip(files, self.spec, self.device)
         self.progress.doing("")

@@ -19,7 +19,8 @@ import numpy as np
 import pillow_heif
 from PIL import Image, ImageOps
 
-from pictocli.kinds import IMAGE_SUFFIXES, RAW_SUFFIXES, not_image, sniff
+from pictocli import documents
+from pictocli.kinds import IMAGE_SUFFIXES, MAX_PIXELS, RAW_SUFFIXES, RefusalError, not_image, sniff
 from pictocli.pixels import measure
 from pictocli.preprocess import resize
 
@@ -28,11 +29,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Decoded", "Inspected", "Recipe", "Refused", "decode", "decode_bytes", "inspect"]
 
-MAX_PIXELS = 200_000_000  # decodes to 600 MB; beyond it lie bombs and stitched scans that would starve the machine
 DRAFT = 1024  # JPEGs are decoded at the smallest eighth that keeps this many px: under 1/255 mean difference at 224 px
 _BAND = 2**20  # px
 _HELD = {"webp": 14, "avif": 6, "heic": 4, "tiff": 6}  # bytes a pixel that decoders hold beside Pillow's, as measured
-_RENDERED = 7  # bytes a pixel of a PDF page: MuPDF's three and Pillow's four
 THUMBNAIL_WIDTH, THUMBNAIL_QUALITY = 640, 85  # the second reference system's
 
 pillow_heif.register_heif_opener()
@@ -51,17 +50,19 @@ class Refused:
 class Inspected:
     """What a file is. digest: SHA-256 of its bytes. pages: () for a file that is one image, else 1, 2, …
 
-    peak: bytes that decoding its largest page takes at most, roughly; of a PDF at 72 DPI, see `peak_at`.
+    peak: bytes that decoding its largest page takes at most, roughly; rendered: those that come to it for a PDF page at
+    72 DPI, see `peak_at`.
     """
 
     digest: bytes
     kind: str
     pages: tuple[int, ...]
     peak: int
+    rendered: int = 0
 
     def peak_at(self, dpi: int) -> int:
-        """`peak`, of a PDF that is rendered at `dpi`; 0 for all others."""
-        return int(self.peak * (dpi / 72) ** 2) if dpi else self.peak
+        """The bytes that decoding its largest page takes at most, of a PDF when it is rendered at `dpi`."""
+        return self.peak + int(self.rendered * (dpi / 72) ** 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +87,6 @@ class Decoded:
     ms: float
 
 
-class _RefusalError(Exception):
-    """A reason not to decode, on its way to becoming a value."""
-
-
 def inspect(path: str) -> Inspected | Refused:
     """Tell what the file at `path` is: its hash, kind and pages. Reads it once; decodes nothing."""
     try:
@@ -106,8 +103,8 @@ def inspect(path: str) -> Inspected | Refused:
             file.seek(0)
             digest = hashlib.file_digest(file, "sha256").digest()
         pages = _pages(path, kind)
-        return Inspected(digest, kind, pages, _peak(path, kind, pages))
-    except _RefusalError as exc:
+        return Inspected(digest, kind, pages, *_peaks(path, kind, pages))
+    except RefusalError as exc:
         return Refused(str(exc), kind)
     except OSError as exc:
         return Refused((exc.strerror or str(exc)).lower(), "unreadable")
@@ -119,12 +116,11 @@ def decode(source: str | io.BytesIO, kind: str, page: int, recipe: Recipe) -> De
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of odd EXIF and palettes: the picture is what counts
-            opened = _render(source, page, recipe.dpi) if kind == "pdf" else _open(source, page)
-            image, size, tables = opened
+            image, size, tables = _open(source, kind, page, recipe.dpi)
             pixels = resize(image, recipe.size, recipe.resample)
             measures = measure(image, stored_size=size, jpeg_quantization=tables)
             thumbnail = _thumbnail(image) if recipe.thumbnail else None
-    except _RefusalError as exc:
+    except RefusalError as exc:
         return Refused(str(exc), kind)
     except MemoryError:
         return Refused("needs more memory than there is", kind)
@@ -148,13 +144,16 @@ def decode_bytes(data: bytes, recipe: Recipe) -> Decoded | Refused:
 _Opened = tuple[Image.Image, tuple[int, int], "Mapping[int, list[int]] | None"]
 
 
-def _open(source: str | io.BytesIO, page: int) -> _Opened:
+def _open(source: str | io.BytesIO, kind: str, page: int, dpi: int) -> _Opened:
     """An upright RGB image, its full upright size, and its JPEG quantisation tables."""
+    if kind == "pdf":
+        drawn = documents.render(source, page, dpi)
+        return drawn, drawn.size, None
     with Image.open(source) as image:
         if page:
             image.seek(page - 1)
         if image.width * image.height > MAX_PIXELS:
-            raise _RefusalError(
+            raise RefusalError(
                 f"{image.width * image.height / 1e6:,.0f} megapixels, over the limit of {MAX_PIXELS // 10**6}"
             )
         turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
@@ -222,20 +221,18 @@ def _pages(path: str, kind: str) -> tuple[int, ...]:
                 warnings.simplefilter("ignore")
                 frames = int(getattr(image, "n_frames", 1))
         except Exception as exc:
-            raise _RefusalError("damaged TIFF") from exc
+            raise RefusalError("damaged TIFF") from exc
         return tuple(range(1, frames + 1)) if frames > 1 else ()
     if kind == "pdf":
-        return tuple(range(1, _document(path).page_count + 1))
+        return tuple(range(1, documents.page_count(path) + 1))
     return ()
 
 
-def _peak(path: str, kind: str, pages: Sequence[int]) -> int:
-    """Inspected.peak, from the headers alone; 0 where they cannot be read: decoding says what is wrong with them."""
+def _peaks(path: str, kind: str, pages: Sequence[int]) -> tuple[int, int]:
+    """Inspected.peak and .rendered, from headers alone; 0 where they cannot be read: decoding says what is wrong."""
     try:
         if kind == "pdf":
-            document = _document(path)
-            boxes = [document.page_cropbox(page - 1) for page in pages]
-            return int(_RENDERED * max(box.width * box.height for box in boxes))
+            return documents.held(path), documents.rendered(path, pages)
         with warnings.catch_warnings(), Image.open(path) as image:
             warnings.simplefilter("ignore")
             peaks = []
@@ -243,9 +240,9 @@ def _peak(path: str, kind: str, pages: Sequence[int]) -> int:
                 if page:
                     image.seek(page - 1)
                 peaks.append(_taken(image, kind))
-            return max(peaks)
+            return max(peaks), 0
     except Exception:
-        return 0
+        return 0, 0
 
 
 def _taken(image: Image.Image, kind: str) -> int:
@@ -257,43 +254,3 @@ def _taken(image: Image.Image, kind: str) -> int:
     turned = "exif" in image.info and kind != "heic"  # perhaps: reading it would decode a PNG; HEIC comes upright
     copied = 4 if turned or image.mode != "RGB" or "transparency" in image.info else 0
     return coefficients + image.width * image.height * (stored + copied + _HELD.get(kind, 0))
-
-
-_last: tuple[object, object] | None = None  # the PDF of the page before: its pages come one after another
-
-
-def _document(source: str | io.BytesIO):  # type: ignore[no-untyped-def]  # pymupdf is untyped
-    """An open, readable PDF with at least one page."""
-    global _last
-    import pymupdf  # 0.2 s that a folder of photos need not pay
-
-    pymupdf.TOOLS.mupdf_display_errors(False)
-    pymupdf.TOOLS.mupdf_display_warnings(False)
-    key = (source, os.stat(source).st_mtime_ns) if isinstance(source, str) else None
-    if _last is not None and _last[0] == key:
-        return _last[1]
-    try:
-        document = (
-            pymupdf.open(source, filetype="pdf")
-            if isinstance(source, str)
-            else pymupdf.open(stream=source.getvalue(), filetype="pdf")
-        )
-    except Exception as exc:
-        raise _RefusalError("damaged PDF") from exc
-    if document.needs_pass:
-        raise _RefusalError("password-protected")
-    if document.page_count == 0:
-        raise _RefusalError("PDF without pages")
-    if isinstance(source, str):  # a stream's id may soon be another stream's
-        _last = (key, document)
-    return document
-
-
-def _render(source: str | io.BytesIO, page: int, dpi: int) -> _Opened:
-    """A PDF page as an RGB image at `dpi`."""
-    sheet = _document(source)[page - 1]
-    pixels = sheet.rect.width * sheet.rect.height * (dpi / 72) ** 2
-    if pixels > MAX_PIXELS:
-        raise _RefusalError(f"{pixels / 1e6:,.0f} megapixels at {dpi} DPI, over the limit of {MAX_PIXELS // 10**6}")
-    drawn = sheet.get_pixmap(dpi=dpi, alpha=False, colorspace="rgb")
-    return Image.frombytes("RGB", (drawn.width, drawn.height), drawn.samples_mv), (drawn.width, drawn.height), None

@@ -191,9 +191,11 @@ class Indexer:
     def _flush(self) -> None:
         """Have the model begin with what has been decoded. On a GPU the batch before is stored meanwhile."""
         batch, self._batch = self._batch, _Batch()
-        batch.new = [
-            at for at, (work, page, _) in enumerate(batch.pages) if self.options.force or page not in work.stale
-        ]
+        at_once = any(work.stale for work, _, _ in batch.pages)  # nothing may be dropped between the look and the write
+        if at_once:
+            self._store()
+        force = self.options.force
+        batch.new = [at for at, (work, page, _) in enumerate(batch.pages) if force or not self._kept(work, page)]
         asked = [batch.pages[at][2] for at in batch.new]
         try:
             if asked:
@@ -201,7 +203,7 @@ class Indexer:
         finally:
             self._store()
         self._under_way = batch
-        if not self.brain.asynchronous:
+        if at_once or not self.brain.asynchronous:
             self._store()
 
     @held()
@@ -213,7 +215,19 @@ class Indexer:
         rows = self._rows(batch)
         for work, page, _ in batch.pages:
             work.written.append(page)
+        for work in batch.finished:
+            gone = [page for page in work.linked if not self._kept(work, page)]
+            for page in gone:
+                del work.linked[page]
+            work.unsure |= bool(gone)  # the next run decodes it
         self._finish(batch.finished, rows)
+
+    def _kept(self, work: _Work, page: int) -> bool:
+        """Whether the database still holds an embedding of a page: storing another file may have dropped it."""
+        if page not in work.stale and page not in work.linked:
+            return False
+        assert work.file.hash is not None
+        return self.store.contents(work.file.hash).get((page, work.file.dpi), (0, False, False))[1]
 
     @held()
     def _drain(self) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["IMAGE_SUFFIXES", "RAW_SUFFIXES", "not_image", "sniff"]
+__all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "RAW_SUFFIXES", "RefusalError", "not_image", "sniff"]
+
+MAX_PIXELS = 200_000_000  # decodes to 600 MB; beyond it lie bombs and stitched scans that would starve the machine
 
 IMAGE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".heif", ".avif",
@@ -10,6 +12,10 @@ IMAGE_SUFFIXES = frozenset(
 )  # fmt: skip
 # TIFF inside, but not a TIFF picture
 RAW_SUFFIXES = frozenset((".cr2", ".nef", ".arw", ".dng", ".orf", ".rw2", ".pef", ".srw"))
+
+
+class RefusalError(Exception):
+    """A reason not to decode a file, on its way to becoming a value."""
 
 
 def sniff(head: bytes) -> str:

@@ -59,8 +59,8 @@ def check_when_due(db: apsw.Connection, progress: Progress) -> None:
 def check(db: apsw.Connection, progress: Progress) -> Recall:
     """Find the least number of images to compare that reaches GOALS, keep it for later questions, and say if it is new.
 
-    The number doubles until it does, or until comparing every image is as fast: from there on that is done. Where the
-    usual number falls short and the mean has moved since codes were made, they are made anew first.
+    The number doubles until it does; where comparing every image is as fast then, that is done. Where the usual number
+    falls short and the mean has moved since codes were made, they are made anew first.
     """
     queries, writable = Queries(db), not (db.readonly("main") or db.pragma("query_only"))
     images, spec = queries.count(None), queries.spec()
@@ -111,7 +111,7 @@ class _Seen:
 
 
 def _chosen(seen: _Seen, compared: int, images: int) -> Recall:
-    while not seen.enough(compared) and 5 * compared <= images:
+    while not seen.enough(compared):  # at the latest, all of them are
         compared *= 2
     exact = 5 * compared > images
     nearest, similar = (1.0, 1.0) if exact else (round(share, 6) for share in seen.found(compared))

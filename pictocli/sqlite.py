@@ -147,9 +147,10 @@ class SqliteStore(Catalog):
             return
         whole = {done.file for done in finished}
         ids: dict[FileRow, int] = {}
-        mean = self.vector("mean")
         with transaction(self.db):
-            for row in rows:
+            mean = self.vector("mean")  # within: another process may just have given the library its codes
+            # First what has its embedding: a file's new picture drops its old one, which a copy may go on with.
+            for row in sorted(rows, key=lambda row: row.vector is not None):
                 if row.file not in ids:
                     ids[row.file] = self._put_file(row.file, finished=row.file in whole)
                 self._put_image(ids[row.file], row.file.folder_id, row.page, self._put_content(row), row.tags, mean)

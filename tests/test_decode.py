@@ -287,7 +287,7 @@ def test_flattening_in_bands_changes_nothing(
 # -- memory -----
 
 
-def peak(path: str) -> int:
+def peak(path: str, page: int = 0) -> int:
     """Bytes by which this process grows at most while it decodes the file."""
     kind = inspect(path).kind
     status = Path("/proc/self/status")
@@ -295,10 +295,10 @@ def peak(path: str) -> int:
     def kilobytes(name: str) -> int:
         return int(next(line for line in status.read_text().splitlines() if line.startswith(name)).split()[1])
 
-    decode(path, kind, 0, RECIPE)  # loads what it needs
+    decode(path, kind, page, RECIPE)  # loads what it needs
     Path("/proc/self/clear_refs").write_text("5")  # VmHWM starts anew
     before = kilobytes("VmRSS")
-    decode(path, kind, 0, RECIPE)
+    decode(path, kind, page, RECIPE)
     return (kilobytes("VmHWM") - before) * 1024
 
 
@@ -355,7 +355,47 @@ def test_of_several_pages_the_largest_counts(tmp_path: Path) -> None:
         document.save(tmp_path / "b.pdf")
     seen = inspect(str(tmp_path / "b.pdf"))
     assert isinstance(seen, Inspected)
-    assert [seen.peak_at(dpi) for dpi in (36, 72, 144)] == [720 * 360 * 7 // 4, 720 * 360 * 7, 720 * 360 * 28]
+    pictures = 160 * 120 * 3
+    wanted = [pictures + 720 * 360 * 7 // 4, pictures + 720 * 360 * 7, pictures + 720 * 360 * 28]
+    assert [seen.peak_at(dpi) for dpi in (36, 72, 144)] == wanted
+
+
+@pytest.mark.parametrize("unit", [1, 3])
+def test_a_page_that_holds_a_large_picture_says_so(unit: int, tmp_path: Path) -> None:
+    """A scan is decoded whole, however small its page is drawn; and a page may be larger than its numbers say."""
+    scan = io.BytesIO()
+    scene(1, *BIG).save(scan, "PNG")
+    with pymupdf.open() as document:
+        page = document.new_page(width=150, height=105)
+        page.insert_image(page.rect, stream=scan.getvalue())
+        document.xref_set_key(page.xref, "UserUnit", str(unit))
+        document.save(tmp_path / "a.pdf")
+    seen = inspect(str(tmp_path / "a.pdf"))
+    assert isinstance(seen, Inspected)
+    assert seen.peak_at(72) == 3 * BIG[0] * BIG[1] + 7 * 150 * 105 * unit**2
+    if sys.platform == "linux":
+        assert peak(str(tmp_path / "a.pdf"), 1) < seen.peak_at(72) + 16 * MIB
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_what_a_page_was_drawn_from_is_not_kept(tmp_path: Path) -> None:
+    """MuPDF would keep 150 MB of these scans."""
+    with pymupdf.open() as document:
+        for seed in range(8):
+            scan = io.BytesIO()
+            scene(seed, *BIG).save(scan, "PNG")
+            page = document.new_page(width=150, height=105)
+            page.insert_image(page.rect, stream=scan.getvalue())
+        document.save(tmp_path / "a.pdf")
+
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    decode(str(tmp_path / "a.pdf"), "pdf", 1, RECIPE)
+    before = resident()
+    for number in range(1, 9):
+        assert isinstance(decode(str(tmp_path / "a.pdf"), "pdf", number, RECIPE), Decoded)
+    assert resident() - before < 40 * MIB
 
 
 def test_a_broken_header_takes_nothing(tmp_path: Path) -> None:

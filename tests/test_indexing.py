@@ -497,6 +497,25 @@ def test_thumbnails_later(index: Index, album: Path, calls: Calls, no_model: Cal
     assert calls.take() == (0, 0, 0)
 
 
+@pytest.mark.usefixtures("asynchronous")
+@pytest.mark.parametrize("batch_size", [1, 2, 16])
+@pytest.mark.parametrize("copy", ["z.png", "0.png"], ids=["the copy comes later", "the copy comes first"])
+def test_a_copy_keeps_what_the_original_no_longer_shows(
+    copy: str, batch_size: int, index: Index, album: Path, rows: Rows
+) -> None:
+    """The original's new picture drops the old one, of which the copy needs but a thumbnail: it once lost all else."""
+    index(album)
+    before = library_of(rows)
+    (album / "a.png").rename(album / copy)
+    scene(150).save(album / "a.png")
+    assert counts(index(album, thumbnails=True, batch_size=batch_size)).get("skipped", 0) == 0
+    assert counts(index(album, thumbnails=True)) == {"unchanged": 6}
+    after = library_of(rows)
+    assert after[f"/{copy}#0"][1:] == before["/a.png#0"][1:]
+    assert len(after) == 6
+    assert rows("SELECT count(*) FROM content WHERE id NOT IN (SELECT content_id FROM embedding)") == [(0,)]
+
+
 def test_metadata_later(
     index: Index, album: Path, calls: Calls, no_model: Callable[[], None], rows: Rows, tmp_path: Path
 ) -> None:

@@ -176,6 +176,21 @@ def test_a_few_huge_clusters_are_compared_whole(tmp_path: Path, told: Told) -> N
 
 
 @pytest.mark.usefixtures("few")
+def test_a_library_too_small_for_codes_knows_how_many_it_will_need_when_it_has_grown(
+    tmp_path: Path, told: Told
+) -> None:
+    """The least that is enough is kept, not the first that is too many for its size."""
+    vectors = clustered(990, 256, 3, 0.3)
+    db = coded(tmp_path / "a.db", vectors)
+    found = check(db, told)
+    assert (found.exact, found.nearest, found.similar) == (True, 1.0, 1.0)
+    assert found.compared > 200
+    add(db, vectors[:20])
+    assert not Queries(db).uses_codes(None, 256)
+    db.close()
+
+
+@pytest.mark.usefixtures("few")
 def test_no_more_than_needed_are_compared(tmp_path: Path, told: Told) -> None:
     db = coded(tmp_path / "a.db", clustered(4100, 768, 600))
     Catalog(db).keep_recall(Recall(images=1, exact=False, compared=800, questions=50, nearest=1.0, similar=1.0))

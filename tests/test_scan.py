@@ -131,3 +131,13 @@ def test_any_name_is_found_as_it_is(tmp_path: Path) -> None:
     for name in ODD:
         (tmp_path / name).write_text("x")
     assert names(tmp_path) == sorted(ODD)
+
+
+def test_a_time_beyond_all_calendars_is_the_latest_there_is(tmp_path: Path) -> None:
+    """Cameras with broken clocks: an integer of 64 bits counts nanoseconds until 2262."""
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    os.utime(tmp_path / "a.jpg", (0, 10**10))
+    if (tmp_path / "a.jpg").stat().st_mtime < 10**10:
+        pytest.skip("this file system knows no such times")
+    ((_, files),) = walk(str(tmp_path), Rules(), lambda _: None)
+    assert [found.mtime_ns for found in files] == [2**63 - 1]

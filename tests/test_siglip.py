@@ -20,12 +20,10 @@ from transformers import AutoTokenizer, SiglipModel
 from transformers.models.siglip import tokenization_siglip
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
-from pictocli.brain import Model
 from pictocli.decode import Decoded, Recipe, decode_bytes
 from pictocli.errors import ModelError, ValidationError
 from pictocli.hub import read_spec, resolve
 from pictocli.preprocess import resize
-from pictocli.protocols import NoProgress
 from pictocli.siglip import Siglip
 from pictocli.text import canonicalize
 
@@ -295,11 +293,27 @@ def test_out_of_memory_halves_the_batch(
             embedder.embed_images(pictures(7))
 
 
-def test_threads_that_wait_leave_the_cores_to_decoders(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
-    files = resolve("mini")
-    assert Model(read_spec(files), "cpu", NoProgress(), files).embedder
-    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+POLICY = """
+import os, sys
+class Seen:
+    def find_spec(self, name, *_):
+        if name == "torch":
+            print(os.environ.get("OMP_WAIT_POLICY"))
+sys.meta_path.insert(0, Seen())
+from pictocli.brain import choose
+from pictocli.protocols import NoProgress
+choose("mini", None, "cpu", NoProgress()).embedder
+print(os.environ.get("OMP_WAIT_POLICY"))
+"""
+
+
+@pytest.mark.parametrize(("given", "seen"), [(None, ["PASSIVE", "None"]), ("ACTIVE", ["ACTIVE", "ACTIVE"])])
+def test_threads_that_wait_leave_the_cores_to_decoders(given: str | None, seen: list[str]) -> None:
+    """What torch's threads read when it is imported, and what is left for others."""
+    env = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    env |= {"OMP_WAIT_POLICY": given} if given else {}
+    done = subprocess.run([sys.executable, "-c", POLICY], capture_output=True, text=True, env=env, check=True)
+    assert done.stdout.split() == seen
 
 
 PHOTOS = ("city/castle-neuschwanstein.jpg", "nature/forest-stream.jpg")

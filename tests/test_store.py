@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -505,3 +507,31 @@ def test_a_scope_that_is_not_there(scope: Scope, message: str, store: SqliteStor
     folder(store, root(store, "/one", "one"), "a")
     with pytest.raises(NotFoundError, match=message):
         Queries(db).folders(scope)
+
+
+def test_a_batch_that_waited_for_the_first_codes_has_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One process makes the codes while another waits to store a batch: an image without a code is never found."""
+    monkeypatch.setattr(sqlite, "EXACT_BELOW", 3)
+    first = SqliteStore(connect(str(tmp_path / "a.db"), create=True))
+    place = folder(first, root(first), "")
+    for at in range(4):
+        put(first, place, f"{at}.png", at)
+    second = SqliteStore(connect(str(tmp_path / "a.db")))
+    waiting = threading.Event()
+
+    def store_a_batch() -> None:
+        waiting.set()
+        put(second, place, "late.png", 9)
+
+    thread = threading.Thread(target=store_a_batch)
+    first.db.execute("BEGIN IMMEDIATE")
+    thread.start()
+    waiting.wait()
+    time.sleep(0.3)  # by now it has asked for the lock
+    first.put_vector("mean", unit(77))
+    first.db.execute(sqlite._CODES, (unit(77),))
+    first.db.execute("COMMIT")
+    thread.join()
+    assert first.db.execute("SELECT count(*) FROM image").get == first.db.execute("SELECT count(*) FROM code").get == 5
+    for each in (first, second):
+        each.db.close()
