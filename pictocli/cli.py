@@ -15,8 +15,9 @@ import typer
 import typer.core
 
 from pictocli import __version__
-from pictocli.cli_asking import info, search, show, similar, tags, taxonomy
+from pictocli.cli_asking import search, similar, tags
 from pictocli.cli_filling import calibrate, embed, index, reembed, retag
+from pictocli.cli_showing import info, show, taxonomy
 from pictocli.errors import PictoError, ValidationError
 from pictocli.options import Color
 from pictocli.terminal import Settings, Terminal

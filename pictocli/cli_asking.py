@@ -1,10 +1,10 @@
-"""The commands that ask: similar, search, tags, show, info, taxonomy."""
+"""The commands that ask for images: similar, search, tags."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated
 
 import typer
@@ -12,7 +12,7 @@ import typer
 from pictocli.display import closer, counted
 from pictocli.errors import PictoError, ValidationError
 from pictocli.options import (
-    Category,
+    Attributes,
     Device,
     Everywhere,
     Exact,
@@ -21,18 +21,22 @@ from pictocli.options import (
     Format,
     Limit,
     Match,
+    Matching,
+    Objects,
     OnDevice,
     Print0,
+    Scenes,
     Sort,
     ThisDataset,
-    split,
+    asked,
+    condition,
     where,
 )
-from pictocli.records import Answer, ImageDetail, Label, LibraryInfo, Scope, SimilarImage, TaggedImage
+from pictocli.records import Answer, Scope, SimilarImage, TaggedImage
 from pictocli.references import ImageLike
 from pictocli.terminal import Terminal
 
-__all__ = ["info", "search", "show", "similar", "tags", "taxonomy"]
+__all__ = ["search", "similar", "tags"]
 
 _UNSCOPED = "leave --dataset and --folder out to see them"
 
@@ -46,6 +50,10 @@ def similar(
     threshold: Annotated[
         float, typer.Option("--threshold", metavar="T", help="Least cosine similarity, 0 to 1.")
     ] = 0.6,
+    objects: Objects = None,
+    scenes: Scenes = None,
+    attributes: Attributes = None,
+    match: Matching = Match.any,
     limit: Limit = 50,
     folder: Folder = None,
     dataset: ThisDataset = None,
@@ -61,12 +69,14 @@ def similar(
     """Images like this one, most similar first.
 
     An indexed image looks in its own dataset and folder; any other looks everywhere. "closer than 99.3%" says that
-    99.3% of random pairs of the library are less similar.
+    99.3% of random pairs of the library are less similar. --objects, --scenes and --attributes leave only images with
+    these tags to look at, as in picto tags.
 
     \b
     Examples:
       picto similar beach.jpg
       picto similar report.pdf#page=3 --folder / --threshold 0.8
+      picto similar beach.jpg --objects car,truck --scenes outdoor --everywhere
       picto similar -0 beach.jpg | xargs -0 ls -l
       find new -name '*.jpg' | picto similar --stdin --format jsonl
     """
@@ -74,13 +84,17 @@ def similar(
     if stdin == (image is not None):
         raise ValidationError("one IMG is needed, or --stdin", "picto similar beach.jpg")
     library = terminal.library()
-    options = {"threshold": threshold, "limit": limit, "dataset": dataset, "folder": folder}
+    labels = asked(objects, scenes, attributes)
+    tagged = _with(labels, match)
 
     def ask(reference: ImageLike) -> Answer:
-        return library.similar(reference, everywhere=everywhere, exact=exact, device=device.value, **options)  # type: ignore[arg-type]
+        return library.similar(
+            reference, **labels, match=match.value, threshold=threshold, limit=limit, dataset=dataset, folder=folder,
+            everywhere=everywhere, exact=exact, device=device.value,
+        )  # fmt: skip
 
     if stdin:
-        return _many(terminal, ask, _lines(print0), form)
+        return _many(terminal, ask, _lines(print0), form, tagged)
     assert image is not None
     answer = ask(sys.stdin.buffer.read() if image == "-" else image)
     terminal.rows(answer.results, SimilarImage, terminal.form(form, print0))
@@ -88,12 +102,12 @@ def similar(
     unusual = "" if answer.closer_than is None else f", {closer(answer.closer_than)}"
     terminal.answer(
         answer,
-        f"{_share(answer)} at {threshold:.2f} or above{unusual}",
-        f"nothing at {threshold:.2f} or above among {_scope(answer)}{near}{unusual}",
+        f"{_share(answer)}{tagged} at {threshold:.2f} or above{unusual}",
+        f"nothing{tagged} at {threshold:.2f} or above among {_scope(answer)}{near}{unusual}",
         wider="--everywhere shows them",
         limit=limit,
     )
-    terminal.comparison(answer)
+    terminal.comparison(answer, tagged)
     return 0 if answer.results else 1
 
 
@@ -107,9 +121,17 @@ def _scope(answer: Answer) -> str:
     return f"{counted(answer.considered, 'image')} {where(answer.scope)}"
 
 
-def _many(terminal: Terminal, ask: Callable[[str], Answer], references: Iterator[str], asked: Format | None) -> int:
+def _with(labels: Mapping[str, Sequence[str] | None], match: Match) -> str:
+    """with car and outdoor, after a blank; nothing for no labels."""
+    words = condition(labels, match)
+    return f" with {words}" if words else ""
+
+
+def _many(
+    terminal: Terminal, ask: Callable[[str], Answer], references: Iterator[str], given: Format | None, tagged: str
+) -> int:
     """Answer many references as they come; one that fails is told and passed over, and the exit code says so."""
-    form = terminal.form(asked, False, many=True)
+    form = terminal.form(given, False, many=True)
     found: list[SimilarImage] = []
     named: list[str] = []
     failed: list[PictoError] = []
@@ -134,7 +156,7 @@ def _many(terminal: Terminal, ask: Callable[[str], Answer], references: Iterator
     if form in ("csv", "json"):
         terminal.rows(found, SimilarImage, form, named)
     if not nearby and not worst:
-        terminal.talk(f"nothing near enough to {counted(count, 'reference')}")
+        terminal.talk(f"nothing{tagged} near enough to {counted(count, 'reference')}")
     return worst or (0 if nearby else 1)
 
 
@@ -151,6 +173,10 @@ def search(
     min_probability: Annotated[
         float, typer.Option("--min-probability", metavar="P", help="Leave out matches less probable than P, 0 to 1.")
     ] = 0.0,
+    objects: Objects = None,
+    scenes: Scenes = None,
+    attributes: Attributes = None,
+    match: Matching = Match.any,
     limit: Limit = 50,
     folder: Folder = None,
     dataset: ThisDataset = None,
@@ -162,36 +188,38 @@ def search(
     """Images that match words, best first.
 
     Cosines between words and images lie on another scale than those between images (true matches near 0.05 to 0.2),
-    so results are ranked, not cut; SigLIP's probability stands beside each.
+    so results are ranked, not cut; SigLIP's probability stands beside each. --objects, --scenes and --attributes leave
+    only images with these tags to look at, as in picto tags.
 
     \b
     Examples:
       picto search a red car in the snow
       picto search "sunset over the sea" --limit 10 --dataset holiday
+      picto search red --objects car,truck --attributes blurry
     """
     terminal: Terminal = ctx.obj
+    labels = asked(objects, scenes, attributes)
     answer = terminal.library().search(
-        " ".join(text), limit=limit, min_probability=min_probability, dataset=dataset, folder=folder, exact=exact,
-        device=device.value,
+        " ".join(text), **labels, match=match.value, limit=limit, min_probability=min_probability, dataset=dataset,
+        folder=folder, exact=exact, device=device.value,
     )  # fmt: skip
     terminal.rows(answer.results, SimilarImage, terminal.form(form, print0))
-    cut = f" with probability {min_probability:g} or above" if min_probability else ""
+    tagged = _with(labels, match)
+    cut = tagged + (f" at a probability of {min_probability:g} or above" if min_probability else "")
     near = "" if answer.nearest is None else f", nearest {answer.nearest:.2g}"
     terminal.answer(
         answer, f"{_share(answer)}{cut}", f"nothing{cut} among {_scope(answer)}{near}", wider=_UNSCOPED, limit=limit
     )
-    terminal.comparison(answer)
+    terminal.comparison(answer, tagged)
     return 0 if answer.results else 1
 
 
 def tags(
     ctx: typer.Context,
-    objects: Annotated[list[str] | None, typer.Option("--objects", metavar="A,B", help="Any of these objects.")] = None,
-    scenes: Annotated[list[str] | None, typer.Option("--scenes", metavar="A,B", help="Any of these scenes.")] = None,
-    attributes: Annotated[
-        list[str] | None, typer.Option("--attributes", metavar="A,B", help="Any of these attributes.")
-    ] = None,
-    match: Annotated[Match, typer.Option("--match", help="Ask for any label of a category, or for all.")] = Match.any,
+    objects: Objects = None,
+    scenes: Scenes = None,
+    attributes: Attributes = None,
+    match: Matching = Match.any,
     sort: Annotated[Sort, typer.Option("--sort", help="By image id, or the surest first.")] = Sort.id,
     limit: Limit = 50,
     folder: Folder = None,
@@ -210,84 +238,14 @@ def tags(
       picto tags --objects dog --match all --format json | jq '.[].path'
     """
     terminal: Terminal = ctx.obj
-    asked = [split(objects), split(scenes), split(attributes)]
+    labels = asked(objects, scenes, attributes)
     answer = terminal.library().tagged(
-        *asked, match=match.value, sort=sort.value, dataset=dataset, folder=folder, limit=limit
+        **labels, match=match.value, sort=sort.value, dataset=dataset, folder=folder, limit=limit
     )
     terminal.rows(answer.results, TaggedImage, terminal.form(form, print0))
-    joined = " and " if match is Match.all else " or "
-    parts = [joined.join(group) for group in asked if group]
-    parts = [f"({part})" if len(parts) > 1 and " or " in part else part for part in parts]
-    condition = " and ".join(parts)
+    wanted = condition(labels, match)
     inside = "" if answer.scope == Scope() else f" {where(answer.scope)}"
-    found = f"{len(answer.results):,}{inside} {'matches' if len(answer.results) == 1 else 'match'} {condition}"
-    nothing = f"nothing matches {condition} among {_scope(answer)}"
+    found = f"{len(answer.results):,}{inside} {'matches' if len(answer.results) == 1 else 'match'} {wanted}"
+    nothing = f"nothing matches {wanted} among {_scope(answer)}"
     terminal.answer(answer, found, nothing, wider=_UNSCOPED, limit=limit)
     return 0 if answer.results else 1
-
-
-def show(
-    ctx: typer.Context,
-    image: Annotated[
-        str, typer.Argument(metavar="IMG", help="A path, report.pdf#page=3, id:123, or - for bytes on stdin.")
-    ],
-    form: Form = None,
-) -> int:
-    """Everything known of one image.
-
-    Tags with their scores, size, dates, metadata, pixel measures, processing time.
-
-    \b
-    Examples:
-      picto show cars/red-van.jpg
-      picto show id:17 --format json | jq .measures
-    """
-    terminal: Terminal = ctx.obj
-    detail = terminal.library().show(sys.stdin.buffer.read() if image == "-" else image)
-    terminal.rows([detail], ImageDetail, terminal.form(form, False))
-    return 0
-
-
-def info(
-    ctx: typer.Context,
-    check_recall: Annotated[
-        bool,
-        typer.Option("--check-recall", help="Check answers, with 50 of its pictures; compare more if any are missed."),
-    ] = False,
-    form: Form = None,
-) -> int:
-    """The database at a glance.
-
-    Its datasets, kinds of files, model, most common tags, size on disk.
-
-    From 20,000 images on, 1-bit codes choose the few thousand that a question is compared with. --check-recall tells
-    what share of the exact answers they find: of the 50 and of the 500 nearest, at 0.6 or above. Below 99.5% or 99.9%
-    it has more images compared, from then on.
-
-    \b
-    Examples:
-      picto info
-      picto info --check-recall
-      picto info --format json | jq .images
-    """
-    terminal: Terminal = ctx.obj
-    info = terminal.library().info(check_recall=check_recall)
-    terminal.rows([info], LibraryInfo, terminal.form(form, False))
-    return 0
-
-
-def taxonomy(
-    ctx: typer.Context,
-    category: Annotated[Category | None, typer.Option("--category", help="One category only.")] = None,
-    form: Form = None,
-) -> int:
-    """The labels that tags are taken from, with aliases.
-
-    \b
-    Examples:
-      picto taxonomy --category scenes
-      picto taxonomy --format tsv | grep dog
-    """
-    terminal: Terminal = ctx.obj
-    terminal.rows(terminal.library().labels(category.value if category else None), Label, terminal.form(form, False))
-    return 0

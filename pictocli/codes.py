@@ -40,20 +40,23 @@ class HeldCodes(Queries):
                 images.append(np.array(image_ids))
         self._folders, self._images = np.concatenate(folders), np.concatenate(images)
 
-    def by_code(self, vector: bytes, folders: list[int] | None, count: int) -> list[int]:
-        """The same images as Queries.by_code finds, in the order of their folders and ids, in which ties go."""
+    def by_code(
+        self, vector: bytes, folders: list[int] | None, count: int, among: list[int] | None = None
+    ) -> list[int]:
+        """The same images as Queries.by_code finds, in the same order."""
         asked = packed([self.db.execute("SELECT vec_quantize_binary(vec_sub(?, ?))", (vector, self._mean)).get])
         apart = np.concatenate([distances(block, asked) for block in self._blocks])
         images = self._images
         if folders is not None:
             inside = np.isin(self._folders, folders)
             apart, images = apart[inside], images[inside]
+        if among is not None:
+            inside = np.isin(images, among)
+            apart, images = apart[inside], images[inside]
         if count < len(apart):
-            last = np.partition(apart, count - 1)[count - 1]
-            chosen = apart < last
-            chosen[np.flatnonzero(apart == last)[: count - np.count_nonzero(chosen)]] = True
-            images = images[chosen]
-        found: list[int] = images.tolist()
+            near = np.flatnonzero(apart <= np.partition(apart, count - 1)[count - 1])
+            apart, images = apart[near], images[near]
+        found: list[int] = images[np.argsort(apart, kind="stable")[:count]].tolist()
         return found
 
 

@@ -2,33 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from pictocli.errors import ValidationError
 from pictocli.queries import Queries
 from pictocli.records import CATEGORIES
+from pictocli.selection import Condition
 
-__all__ = ["forms", "resolve_labels"]
+__all__ = ["carrying", "forms", "resolve_labels"]
 
 
 def resolve_labels(
-    queries: Queries, asked: Mapping[str, Sequence[str]], *, every: bool
+    queries: Queries,
+    objects: Sequence[str] | None,
+    scenes: Sequence[str] | None,
+    attributes: Sequence[str] | None,
+    match: str,
 ) -> tuple[list[list[int]], list[tuple[str, str]]]:
     """Tag ids by group, of which an image must carry one of each, and the (category, label) pairs they stand for.
 
-    every: each label is a group of its own, else each category is one. Raises ValidationError for an unknown label,
-    naming the nearest ones.
+    match: with "all" each label is a group of its own, else each category is one. Raises ValidationError when no label
+    is given, and for an unknown one, naming the nearest.
     """
     groups: list[list[int]] = []
     names: list[tuple[str, str]] = []
-    for category, given in asked.items():
-        found = [_resolve(queries, CATEGORIES.index(category), name) for name in given]
+    for category, given in zip(CATEGORIES, (objects, scenes, attributes), strict=True):
+        found = [_resolve(queries, CATEGORIES.index(category), name) for name in given or ()]
         names += [(category, label) for _, label in found]
-        if every:
+        if match == "all":
             groups += [[tag_id] for tag_id, _ in found]
         elif found:
             groups.append([tag_id for tag_id, _ in found])
+    if not groups:
+        raise ValidationError("no tag given", "name at least one with --objects, --scenes or --attributes")
     return groups, names
+
+
+def carrying(
+    queries: Queries,
+    objects: Sequence[str] | None,
+    scenes: Sequence[str] | None,
+    attributes: Sequence[str] | None,
+    match: str,
+) -> list[Condition]:
+    """The conditions of carrying these labels, as `resolve_labels` takes and refuses them; none when all are None."""
+    if objects is None and scenes is None and attributes is None:
+        return []
+    return queries.carrying(resolve_labels(queries, objects, scenes, attributes, match)[0])
 
 
 def forms(name: str) -> list[str]:

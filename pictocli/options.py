@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated
 
@@ -10,8 +11,8 @@ import typer
 from pictocli.records import Scope
 
 __all__ = [
-    "Category", "Color", "Device", "Everywhere", "Exact", "Folder", "Form", "Format", "Limit", "Match", "OnDevice",
-    "Print0", "Sort", "ThisDataset", "split", "where",
+    "Attributes", "Category", "Color", "Device", "Everywhere", "Exact", "Folder", "Form", "Format", "Limit", "Match",
+    "Matching", "Objects", "OnDevice", "Print0", "Scenes", "Sort", "ThisDataset", "asked", "condition", "where",
 ]  # fmt: skip
 
 
@@ -74,6 +75,12 @@ Form = Annotated[
     ),
 ]
 Print0 = Annotated[bool, typer.Option("--print0", "-0", help="Print paths only, each ended by a NUL, for xargs -0.")]
+Objects = Annotated[list[str] | None, typer.Option("--objects", metavar="A,B", help="With any of these objects.")]
+Scenes = Annotated[list[str] | None, typer.Option("--scenes", metavar="A,B", help="With any of these scenes.")]
+Attributes = Annotated[
+    list[str] | None, typer.Option("--attributes", metavar="A,B", help="With any of these attributes.")
+]
+Matching = Annotated[Match, typer.Option("--match", help="Ask for any label of a category, or for all.")]
 Limit = Annotated[int, typer.Option("--limit", metavar="N", help="At most so many results, 1 to 500.")]
 ThisDataset = Annotated[str | None, typer.Option("--dataset", metavar="NAME", help="Look in this dataset only.")]
 Folder = Annotated[
@@ -86,9 +93,23 @@ Exact = Annotated[bool, typer.Option("--exact", help="Compare with every image, 
 OnDevice = Annotated[Device, typer.Option("--device", help="Where the model runs, if it must run at all.")]
 
 
-def split(values: list[str] | None) -> list[str]:
-    """The labels of a repeatable option that also takes commas."""
-    return [part.strip() for value in values or [] for part in value.split(",") if part.strip()]
+def asked(
+    objects: list[str] | None, scenes: list[str] | None, attributes: list[str] | None
+) -> dict[str, list[str] | None]:
+    """The labels of repeatable options that also take commas, by category; None for an option that is not given."""
+    given = {"objects": objects, "scenes": scenes, "attributes": attributes}
+    return {category: None if values is None else _split(values) for category, values in given.items()}
+
+
+def _split(values: list[str]) -> list[str]:
+    return [part.strip() for value in values for part in value.split(",") if part.strip()]
+
+
+def condition(labels: Mapping[str, Sequence[str] | None], match: Match) -> str:
+    """The labels that are asked for, in words: (car or truck) and outdoor."""
+    joined = " and " if match is Match.all else " or "
+    parts = [joined.join(group) for group in labels.values() if group]
+    return " and ".join(f"({part})" if len(parts) > 1 and " or " in part else part for part in parts)
 
 
 def where(scope: Scope) -> str:

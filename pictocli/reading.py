@@ -17,21 +17,13 @@ import apsw
 
 from pictocli.errors import NotFoundError, StoreError, ValidationError, check_range
 from pictocli.holding import Holding
-from pictocli.labels import resolve_labels
+from pictocli.labels import carrying, resolve_labels
+from pictocli.nearest import MAX_LIMIT, near
 from pictocli.overview import Overview
 from pictocli.pairs import closer_than
 from pictocli.protocols import Progress
 from pictocli.queries import Queries
-from pictocli.records import (
-    CATEGORIES,
-    Answer,
-    ImageDetail,
-    LibraryInfo,
-    ModelSpec,
-    Scope,
-    SimilarImage,
-    TaggedImage,
-)
+from pictocli.records import Answer, ImageDetail, LibraryInfo, ModelSpec, Scope, SimilarImage, TaggedImage
 from pictocli.references import ImageLike, Reference, find
 from pictocli.schema import connect, translated
 
@@ -40,7 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_LIMIT", "Reader"]
 
-MAX_LIMIT = 500  # the reference system's cap
 TOLERANCE = 1e-6  # float32 cosines of equal vectors come out this far from 1
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -84,6 +75,10 @@ class Reader:
         self,
         image: ImageLike,
         *,
+        objects: Sequence[str] | None = None,
+        scenes: Sequence[str] | None = None,
+        attributes: Sequence[str] | None = None,
+        match: str = "any",
         threshold: float = 0.6,
         limit: int = 50,
         dataset: str | None = None,
@@ -92,7 +87,10 @@ class Reader:
         exact: bool = False,
         device: str = "auto",
     ) -> Answer:
-        """As `by_similarity`, with every choice of scope, and with what a person wants told beside the results."""
+        """As `by_similarity`, with every choice of scope, and with what a person wants told beside the results.
+
+        objects, scenes, attributes, match: only images with these tags, as `tagged` has them, are looked at.
+        """
         started = time.perf_counter()
         check_range("threshold", threshold, 0, 1)
         check_range("limit", limit, 1, MAX_LIMIT)
@@ -101,6 +99,7 @@ class Reader:
                 "everywhere leaves no room for a dataset or a folder", "name a scope, or --everywhere"
             )
         queries = self._queries()
+        conditions = carrying(queries, objects, scenes, attributes, match)
         reference = find(queries, image)
         scope = Scope() if everywhere else Scope(dataset, folder)
         if reference.image_id is not None and dataset is None and not everywhere:
@@ -108,26 +107,24 @@ class Reader:
             scope = Scope(place.dataset, place.folder if folder is None else folder)
         folders = queries.folders(scope)
         vector, without = self._vector(reference, device), reference.image_id or 0
-        hits, exactly = self._nearest(vector, folders, limit, without, exact)
-        passing = [hit for hit in hits if hit[1] >= threshold - TOLERANCE]
-        elsewhere = None
-        if not passing and folders is not None:
-            wide, _ = self._nearest(vector, None, MAX_LIMIT, without, exact)
-            elsewhere = sum(cosine >= threshold - TOLERANCE for _, cosine in wide)
-        fields, pairs = queries.fields(found for found, _ in passing), queries.pairs()
-        nearest = min(1.0, hits[0][1]) if hits else None
-        told = threshold if passing else nearest
+        found = near(
+            queries, self._holding, vector, folders, conditions, limit,
+            lambda cosine: cosine >= threshold - TOLERANCE, without=without, exact=exact,
+        )  # fmt: skip
+        fields, pairs = queries.fields(image_id for image_id, _ in found.passing), queries.pairs()
+        nearest = None if found.nearest is None else min(1.0, found.nearest)
+        told = threshold if found.passing else nearest
         return Answer(
             results=[
-                SimilarImage(**fields[found], similarity=min(1.0, cosine), closer_than=closer_than(pairs, cosine))
-                for found, cosine in passing
+                SimilarImage(**fields[i], similarity=min(1.0, cosine), closer_than=closer_than(pairs, cosine))
+                for i, cosine in found.passing
             ],
             scope=scope,
             considered=queries.count(folders) - (without > 0 and _inside(queries, without, folders)),
             nearest=nearest,
             closer_than=None if told is None else closer_than(pairs, told),
-            elsewhere=elsewhere,
-            approximate=not exactly,
+            elsewhere=found.elsewhere,
+            approximate=found.approximate,
             seconds=time.perf_counter() - started,
         )
 
@@ -136,6 +133,10 @@ class Reader:
         self,
         text: str,
         *,
+        objects: Sequence[str] | None = None,
+        scenes: Sequence[str] | None = None,
+        attributes: Sequence[str] | None = None,
+        match: str = "any",
         limit: int = 50,
         min_probability: float = 0.0,
         dataset: str | None = None,
@@ -145,8 +146,9 @@ class Reader:
     ) -> Answer:
         """Images that match words, best first, each with its cosine and SigLIP's probability.
 
-        min_probability: least probability, 0..1. The first search for words runs the model's text half; the database
-        keeps their embedding. Raises ValidationError, NotFoundError, ModelError.
+        objects, scenes, attributes, match: as those of `similar`. min_probability: least probability, 0..1. The first
+        search for words runs the model's text half; the database keeps their embedding. Raises ValidationError,
+        NotFoundError, ModelError.
         """
         started = time.perf_counter()
         check_range("limit", limit, 1, MAX_LIMIT)
@@ -154,23 +156,24 @@ class Reader:
         from pictocli.words import probability, text_vector
 
         queries, spec = self._queries(), self._spec()
-        folders = queries.folders(Scope(dataset, folder))  # a wrong scope is told before a model is loaded
+        folders = queries.folders(Scope(dataset, folder))  # a wrong scope or label is told before a model is loaded
+        conditions = carrying(queries, objects, scenes, attributes, match)
         vector = text_vector(self.path, queries, text, lambda: self._own_model(device).text_embedder)
-        hits, exactly = self._nearest(vector, folders, limit, 0, exact)
-        scored = [(found, cosine, probability(spec, cosine)) for found, cosine in hits]
-        passing = [hit for hit in scored if hit[2] >= min_probability]
-        elsewhere = None
-        if not passing and folders is not None:
-            wide, _ = self._nearest(vector, None, MAX_LIMIT, 0, exact)
-            elsewhere = sum(probability(spec, cosine) >= min_probability for _, cosine in wide)
-        fields = queries.fields(hit[0] for hit in passing)
+        found = near(
+            queries, self._holding, vector, folders, conditions, limit,
+            lambda cosine: probability(spec, cosine) >= min_probability, exact=exact,
+        )  # fmt: skip
+        fields = queries.fields(image_id for image_id, _ in found.passing)
         return Answer(
-            results=[SimilarImage(**fields[i], similarity=cosine, probability=p) for i, cosine, p in passing],
+            results=[
+                SimilarImage(**fields[i], similarity=cosine, probability=probability(spec, cosine))
+                for i, cosine in found.passing
+            ],
             scope=Scope(dataset, folder),
             considered=queries.count(folders),
-            nearest=scored[0][2] if scored else None,
-            elsewhere=elsewhere,
-            approximate=not exactly,
+            nearest=None if found.nearest is None else probability(spec, found.nearest),
+            elsewhere=found.elsewhere,
+            approximate=found.approximate,
             seconds=time.perf_counter() - started,
         )
 
@@ -190,11 +193,8 @@ class Reader:
         """As `by_tag`; match "all" asks for every label of a category, sort "score" puts the surest first."""
         started = time.perf_counter()
         check_range("limit", limit, 1, MAX_LIMIT)
-        asked = dict(zip(CATEGORIES, (objects or (), scenes or (), attributes or ()), strict=True))
-        if not any(asked.values()):
-            raise ValidationError("no tag given", "name at least one with --objects, --scenes or --attributes")
         queries = self._queries()
-        groups, names = resolve_labels(queries, asked, every=match == "all")
+        groups, names = resolve_labels(queries, objects, scenes, attributes, match)
         scope = Scope(dataset, folder)
         folders = queries.folders(scope)
         ids = queries.tagged(groups, folders, limit, by_score=sort == "score")
@@ -271,16 +271,6 @@ class Reader:
         from pictocli.looking import embed_reference  # numpy, Pillow, torch
 
         return embed_reference(reference, self._own_model(device))[0]
-
-    def _nearest(
-        self, vector: bytes, folders: list[int] | None, limit: int, without: int, exact: bool
-    ) -> tuple[list[tuple[int, float]], bool]:
-        """(image id, cosine) of the nearest in these folders, and whether every one of them was compared."""
-        queries = self._queries()
-        exactly = exact or not queries.uses_codes(folders, len(vector) // 4)
-        if not exactly:
-            queries = self._holding.answering(queries)
-        return queries.nearest(vector, folders, limit, without=without, exact=exactly), exactly
 
 
 def _inside(queries: Queries, image_id: int, folders: list[int] | None) -> bool:

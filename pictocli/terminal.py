@@ -155,11 +155,11 @@ class Terminal:
             cut = f", cut at --limit {limit}" if len(answer.results) == limit else ""
             self.talk(printable(f"{found}{cut}, {time_of(answer.seconds)}"))
 
-    def comparison(self, answer: Answer) -> None:
-        """Under --verbose: whether every image was compared."""
+    def comparison(self, answer: Answer, tagged: str) -> None:
+        """Under --verbose: whether every image was compared; `tagged` says of which tags, after a blank."""
         if self.settings.verbose:
             path = "fast path: 1-bit codes chose the few thousand that were compared exactly; --exact compares all"
-            self.talk(path if answer.approximate else "exact: every image in scope was compared")
+            self.talk(path if answer.approximate else f"exact: every image in scope{tagged} was compared")
 
     def summary(self, report: IndexReport, *, nothing_found: bool = False) -> None:
         """What an index run did, each skipped file with its reason, each missing PATH."""

@@ -31,20 +31,21 @@ ROWS = (
     ("protocols", "schema", "rules", "checkpoint", "text", "scan", "kinds", "metadata", "options", "preprocess",
      "render", "tables", "pairs", "toml_lines"),
     ("catalog", "retagging", "taxonomy", "hub", "siglip", "tower", "pixels", "documents"),
+    ("selection",),
     ("tagging", "sqlite", "queries", "decode"),
     ("calibration", "candidates", "references", "words", "labels", "overview", "staging", "codes"),
     ("brain", "fitting", "labelled", "holding", "recall"),
     ("pipeline",),
-    ("indexing", "looking", "reembedding", "calibrating"),
+    ("indexing", "looking", "nearest", "reembedding", "calibrating"),
     ("reading", "filling"),
     ("library",),
     ("terminal",),
-    ("cli_asking", "cli_filling"),
+    ("cli_asking", "cli_filling", "cli_showing"),
     ("cli",),
 )  # fmt: skip
 ROW = {name: number for number, row in enumerate(ROWS) for name in row}
 
-STORE = {"schema", "catalog", "queries", "codes", "recall", "overview", "sqlite", "staging", "retagging"}
+STORE = {"schema", "catalog", "selection", "queries", "codes", "recall", "overview", "sqlite", "staging", "retagging"}
 HEAVY = (
     "torch",
     "transformers",
@@ -102,8 +103,8 @@ def test_only_the_package_and_the_commands_use_the_packages_own_name() -> None:
         ("apsw", STORE | {"reading", "words", "filling"}),
         ("pymupdf", {"documents"}),
         ("pillow_heif", {"decode"}),
-        ("typer", {"cli", "cli_asking", "cli_filling", "options"}),
-        ("click", {"cli", "cli_asking", "cli_filling", "options"}),
+        ("typer", {"cli", "cli_asking", "cli_filling", "cli_showing", "options"}),
+        ("click", {"cli", "cli_asking", "cli_filling", "cli_showing", "options"}),
         ("tqdm", {"progress", "hub"}),
         ("tomllib", {"taxonomy"}),
         ("socket", {"hub"}),

@@ -16,6 +16,7 @@ import pytest
 from libraries import clustered, make
 
 import pictocli
+from pictocli import queries
 from pictocli.brain import put_labels
 from pictocli.schema import connect
 from pictocli.sqlite import SqliteStore
@@ -107,6 +108,33 @@ def test_tags_cost_the_same_however_large_the_library(name: str, paths: list[str
     small, large = (steps(path, TAGS[name]) for path in paths)
     assert large < 1.5 * small
     assert large < SIZES[1]
+
+
+FILTERED: dict[str, tuple[Callable[[pictocli.Library], Any], float]] = {
+    "rare": (similar(everywhere=True, objects=["dog"]), 0.2),
+    "rare and common": (similar(everywhere=True, objects=["dog", "car"], match="all"), 0.2),
+    "two, in a folder": (similar(objects=["dog", "person"]), 1),
+    "some": (similar(everywhere=True, objects=["car"]), 5),
+    "common": (similar(everywhere=True, objects=["person"]), 15),
+}
+
+
+@pytest.mark.parametrize("name", FILTERED)
+def test_only_images_with_the_tags_are_compared(name: str, paths: list[str]) -> None:
+    """In steps an image of the library: comparing all of them takes 12."""
+    ask, most = FILTERED[name]
+    assert steps(paths[1], ask) < most * SIZES[1]
+
+
+@pytest.mark.parametrize("label", ["car", "person"])
+def test_tags_and_codes_take_few_steps_an_image(label: str, paths: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """One look at all codes, whether the images that carry the label are listed first or not."""
+    monkeypatch.setattr(queries, "EXACT_BELOW", 100)
+    monkeypatch.setattr(queries, "at_least", lambda _: 400)
+    ask = similar(everywhere=True, objects=[label])
+    with pictocli.open(paths[1]) as library:
+        assert ask(library).approximate
+    assert steps(paths[1], ask) < 2 * steps(paths[1], similar(everywhere=True))
 
 
 # -- what is imported -----
