@@ -78,12 +78,15 @@ def average_precision(x: _Array, true: NDArray[np.bool_]) -> float:
     return float((np.cumsum(hits) / np.arange(1, len(hits) + 1))[hits].mean())
 
 
-def fit(spec: ModelSpec, taxonomy: Taxonomy, logits: _Array, known: NDArray[np.int8] | None = None) -> Calibration:
+def fit(
+    spec: ModelSpec, taxonomy: Taxonomy, logits: _Array, known: NDArray[np.int8] | None = None, *,
+    reliable: float = RELIABLE,
+) -> Calibration:  # fmt: skip
     """Calibrate a model.
 
     logits: [n, labels] in taxonomy order, of a broad set of pictures. known: int8 of the same shape, 1 true, 0 false,
-    −1 not known; None when nothing is. Whether p is a function of z or of z standardised within the picture is chosen
-    by the mean average precision over the labels with ENOUGH known pictures.
+    −1 not known; None when nothing is. reliable: as `threshold` has it. Whether p is a function of z or of z
+    standardised within the picture is chosen by the mean average precision over the labels with ENOUGH known pictures.
     """
     mu, sigma = (np.round(each, 5) for each in (logits.mean(axis=0), logits.std(axis=0)))  # as they are written
     z = (logits - mu) / np.maximum(sigma, LEAST_SIGMA)
@@ -98,7 +101,7 @@ def fit(spec: ModelSpec, taxonomy: Taxonomy, logits: _Array, known: NDArray[np.i
                 spaces["image"][:, columns] = standardised(z[:, columns])
         score = max(spaces, key=lambda name: _mean_precision(spaces[name], known, every))
         for columns in judged.values():
-            constants |= _category(taxonomy, columns, mu, sigma, spaces[score], known)
+            constants |= _category(taxonomy, columns, mu, sigma, spaces[score], known, reliable)
     else:
         for column in every:
             constants[taxonomy.labels[column].id] = Constants(float(mu[column]), float(sigma[column]))
@@ -112,8 +115,9 @@ def _mean_precision(x: _Array, known: NDArray[np.int8], columns: Sequence[int]) 
 
 
 def _category(
-    taxonomy: Taxonomy, columns: Sequence[int], mu: _Array, sigma: _Array, x: _Array, known: NDArray[np.int8]
-) -> dict[str, Constants]:
+    taxonomy: Taxonomy, columns: Sequence[int], mu: _Array, sigma: _Array, x: _Array, known: NDArray[np.int8],
+    reliable: float,
+) -> dict[str, Constants]:  # fmt: skip
     """The constants of one category's labels; those of the category as a whole come from all its known pairs."""
     told = [c for c in columns if (known[:, c] == 1).any()]
     rows = {c: known[:, c] >= 0 for c in columns}
@@ -126,7 +130,8 @@ def _category(
         true = known[rows[c], c] == 1
         n = int(true.sum())
         alpha, beta = (round(value, 5) for value in (platt(x[rows[c], c], true, prior) if n else prior))
-        tau = threshold(sigmoid(alpha * x[rows[c], c] + beta), true) if n and alpha > 0 else None
+        p = sigmoid(alpha * x[rows[c], c] + beta)
+        tau = threshold(p, true, reliable=reliable) if n and alpha > 0 else None
         # Rounded down: a picture at the very threshold must still reach it.
         kept = None if tau is None else max(0.0, np.floor(tau * 1e6 - 1) / 1e6)
         source = "label" if n >= ENOUGH else "category"

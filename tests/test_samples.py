@@ -174,7 +174,7 @@ def test_a_jpeg_decoded_small_is_embedded_as_if_decoded_whole(monkeypatch: pytes
         embedded.append(model.embedder.embed_images(np.stack([each.pixels for each in found])))  # type: ignore[union-attr]
     small, whole = embedded
     assert not np.array_equal(small, whole)
-    assert np.sum(small * whole, axis=1).min() > 0.9999
+    assert np.sum(small * whole, axis=1).min() > 0.9995
     small, whole = small - whole.mean(axis=0), whole - whole.mean(axis=0)  # what all pictures share would hide a change
     lengths = np.linalg.norm(small, axis=1) * np.linalg.norm(whole, axis=1)
     assert (np.sum(small * whole, axis=1) / lengths).min() > 0.999
