@@ -24,7 +24,7 @@ import numpy as np
 from pictures import make_pdf, scene
 
 from pictocli import hub
-from pictocli.brain import Model, put_labels
+from pictocli.brain import Brain, Model, Thought, put_labels
 from pictocli.candidates import IndexOptions, Target
 from pictocli.indexing import Indexer
 from pictocli.protocols import NoProgress
@@ -153,9 +153,7 @@ def _fill(base: Path, model: str) -> None:
     pages = iter(PAGES)
     for name in ("holiday", "odd"):
         target = Target(store.add_root(str(base / name), name), str(base / name))
-        Indexer(store, spec, lambda pixels, _: _given(pages, len(pixels), spec.dim), IndexOptions(), NoProgress()).run(
-            [target]
-        )
+        Indexer(store, spec, Given(pages, spec.dim), IndexOptions(), NoProgress()).run([target])
     for text, vector in {"a red car": [0.05, 0.15], "sand": [0.16], "zebras": []}.items():
         rest = math.sqrt(1 - sum(value * value for value in vector))
         filled = [*vector, *[0.0] * (2 - len(vector)), rest, *[0.0] * (spec.dim - 3)]
@@ -164,13 +162,17 @@ def _fill(base: Path, model: str) -> None:
     db.close()
 
 
-def _given(pages: Iterator[tuple[float, Any]], count: int, dim: int) -> tuple[Any, list[Any], float]:
-    batch = [next(pages) for _ in range(count)]
-    return (
-        np.asarray([_vector(cosine, dim) for cosine, _ in batch], np.float32),
-        [tags for _, tags in batch],
-        1.0 * count,
-    )
+class Given(Brain):
+    """Knows what every page holds, and looks at none."""
+
+    def __init__(self, pages: Iterator[tuple[float, Any]], dim: int) -> None:
+        self.pages, self.dim = pages, dim
+        self.batch_size, self.asynchronous = 16, False
+
+    def begin(self, pixels: Any, measures: Any) -> Any:  # noqa: ARG002 - as its parent has it
+        batch = [next(self.pages) for _ in pixels]
+        vectors = [np.asarray(_vector(cosine, self.dim), "<f4").tobytes() for cosine, _ in batch]
+        return lambda: Thought(vectors, [tags for _, tags in batch], 1.0 * len(batch))
 
 
 def _vector(cosine: float, dim: int) -> list[float]:
