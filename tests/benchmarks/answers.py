@@ -4,8 +4,8 @@
 
 p is `python -I -c pass`, T an empty Typer app of two commands, both run in turn with picto's commands, so that the
 ratios hold on a noisy machine. Libraries are made up: clustered unit embeddings of 768 numbers with a common mean
-(2,000 clusters; a tenth are near-duplicates), 500 folders, a hundredth of the images in the first, tags as common as
-real ones.
+(2,000 clusters; a tenth are near-duplicates), 500 folders, the first hundredth of the images in the first, tags as
+common as real ones.
 
 Below the commands: how many references a second one `similar --stdin` answers, its start counted; what the fast path
 finds of the exact answers to 50 questions, of the 50 nearest (recall@50) and of the at most 500 at 0.6 or above; and
@@ -114,7 +114,7 @@ def make(path: Path, n: int) -> None:
         with transaction(db):
             for vector in part:
                 at += 1
-                folder = folders[0] if at % 100 == 0 else folders[1 + at % (FOLDERS - 1)]
+                folder = folders[0] if at <= n // 100 else folders[1 + at % (FOLDERS - 1)]
                 thing = objects[min(int(rng.exponential(12)), len(objects) - 1)]
                 scene = "outdoor" if rng.random() < 0.7 else "indoor"
                 tags = (json.dumps({thing: 0.9}), json.dumps({scene: 0.8}), "{}")
