@@ -20,6 +20,7 @@ from transformers.utils import logging
 
 from pictocli.checkpoint import ModelFiles
 from pictocli.errors import ModelError, ValidationError
+from pictocli.openvino_vision import OpenVinoVision
 from pictocli.records import ModelSpec
 from pictocli.text import canonicalize, load_tokenizer
 
@@ -43,7 +44,7 @@ class Siglip:
 
     spec: the space it embeds into. device, dtype: where and in what it computes. batch_size: pictures that it takes
     best at a time; on CUDA it doubles while memory allows that. asynchronous: whether a batch that was begun goes on by
-    itself, as on GPUs.
+    itself, as on GPUs. runtime: what computed the last pictures, "torch" or "openvino".
     """
 
     def __init__(
@@ -65,6 +66,9 @@ class Siglip:
         self.dtype = _dtype(self.device)
         self.asynchronous = self.device.type != "cpu"
         self.batch_size, self._most = _BATCH, _LARGEST_BATCH
+        self.runtime = "torch"
+        self._openvino: OpenVinoVision | None = None
+        self._try_openvino = self.dtype == torch.bfloat16  # in float32 it is no faster
         self._files = files
         self._towers = tuple(towers)
         self._loaded: dict[tuple[_Tower, torch.dtype], Any] = {}
@@ -163,6 +167,8 @@ class Siglip:
 
         On a GPU this is only begun when the call returns; `.cpu()` waits for it.
         """
+        if tower == "vision" and dtype == torch.bfloat16 and (found := self._by_openvino(batch)) is not None:
+            return found
         model = self._load(tower, dtype)
         # pinned, the copy to CUDA needs no detour and no wait: the launches below queue up behind it
         cuda = self.device.type == "cuda"
@@ -175,6 +181,28 @@ class Siglip:
             # input_ids only: SigLIP was trained without a mask but honours one if given (then cosine .6 to the truth)
             output = model(input_ids=inputs)
         return normalize(output.pooler_output.to(torch.float32), dim=-1)
+
+    def _by_openvino(self, batch: torch.Tensor) -> torch.Tensor | None:
+        """What `_forward` gives for pictures in bfloat16, 1.4 times as fast or more; None where torch is to do it.
+
+        It is not asked again once it has failed: torch's vectors are of the same space, and torch halves a batch that
+        does not fit. A single picture goes this way too, 0.2 s later: what is embedded twice should be equal twice.
+        Raises ModelError as `_load` does.
+        """
+        if not self._try_openvino:
+            return None
+        try:
+            if self._openvino is None:
+                self._openvino = OpenVinoVision(lambda: self._load("vision", torch.float32), torch.get_num_threads())
+                del self._loaded["vision", torch.float32]
+            found = torch.from_numpy(self._openvino(batch.numpy()))
+            self.runtime = "openvino"
+            return found
+        except ModelError:
+            raise
+        except Exception:  # ImportError without the extra, else whatever a version or a CPU comes up with
+            self._try_openvino, self._openvino, self.runtime = False, None, "torch"
+            return None
 
     def _load(self, tower: _Tower, dtype: torch.dtype) -> Any:
         if tower not in self._towers:

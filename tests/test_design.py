@@ -29,7 +29,7 @@ ROWS = (
     ("errors", "records", "display", "workers", "progress", "interrupts"),
     ("weights",),
     ("protocols", "schema", "rules", "checkpoint", "text", "scan", "kinds", "metadata", "options", "preprocess",
-     "render", "tables", "pairs", "toml_lines"),
+     "render", "tables", "pairs", "toml_lines", "openvino_vision"),
     ("catalog", "retagging", "taxonomy", "hub", "siglip", "tower", "pixels", "documents"),
     ("selection",),
     ("tagging", "sqlite", "queries", "decode"),
@@ -49,6 +49,7 @@ STORE = {"schema", "catalog", "selection", "queries", "codes", "recall", "overvi
 HEAVY = (
     "torch",
     "transformers",
+    "openvino",
     "numpy",
     "PIL",
     "pymupdf",
@@ -100,6 +101,7 @@ def test_only_the_package_and_the_commands_use_the_packages_own_name() -> None:
     [
         ("torch", {"siglip"}),
         ("transformers", {"siglip"}),
+        ("openvino", {"openvino_vision"}),
         ("apsw", STORE | {"reading", "words", "filling"}),
         ("pymupdf", {"documents"}),
         ("pillow_heif", {"decode"}),

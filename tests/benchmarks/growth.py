@@ -101,8 +101,9 @@ def plot(sizes: Sequence[int], lines: Sequence[Line]) -> str:
         parts.append(f'<text x="{x(size):.1f}" y="{HEIGHT - BOTTOM + 20}" text-anchor="middle">{size:,}</text>')
     parts.append(f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 8}" text-anchor="middle">images</text>')
     taken: list[float] = []
-    for number, line in enumerate(sorted(lines, key=lambda each: -each.ms[-1])):
-        colour = "#999" if line.limit else COLOURS[number % len(COLOURS)]
+    colours = iter(COLOURS)
+    for line in sorted(lines, key=lambda each: -each.ms[-1]):
+        colour = "#999" if line.limit else next(colours)
         points = " ".join(f"{x(size):.1f},{y(ms):.1f}" for size, ms in zip(sizes, line.ms, strict=True))
         kind = "line limit" if line.limit else "line"
         parts.append(f'<polyline class="{kind}" stroke="{colour}" points="{points}"/>')

@@ -4,7 +4,8 @@
 
 It makes its own files, under FOLDER or a temporary one: JPEGs of 12 megapixels and of 640 px from the bundled samples,
 enlarged and made noisy, so that they compress as photos do; tiny PNGs; and 12 pictures of 100 megapixels. Models:
-`mini`, and SigLIP base-224 of random weights, on the CPU; with CUDA, base-224 and so400m-256 in float16 as well.
+`mini`, and SigLIP base-224 of random weights, on the CPU, by OpenVINO and by torch where the extra `openvino` is
+installed and used; with CUDA, base-224 and so400m-256 in float16 as well.
 
 Rates are of wall time, so only those of one run compare, on a machine that does nothing else; "CPU" is user and system
 time of all processes. On a CPU encoder and decoders share the cores: together they cannot do more than
@@ -22,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -157,7 +158,7 @@ def compare(name: str, model: Model, folders: dict[str, list[Path]], base: Path,
         whole, spent = pipeline(model, paths[0].parent, count, base / "benchmark.db")
         wall = min(encoder, decoders)
         bound = 1 / (1 / encoder + 1 / decoders) if device == "cpu" else wall
-        print(f"{name} on {device}, {count} of {kind}")
+        print(f"{name} on {device} by {model.embedder.runtime}, {count} of {kind}")
         print(f"  encoder alone {encoder:8.1f} images/s   CPU {encoding:6.1f} ms")
         print(f"  decode alone  {decoders:8.1f} images/s   CPU {decoding:6.1f} ms   {CORES} processes")
         print(f"  pipeline      {whole:8.1f} images/s   CPU {spent:6.1f} ms   {whole / wall:.2f} of the slower alone, "
@@ -248,7 +249,8 @@ def main() -> None:
 
 def speed(folders: dict[str, list[Path]], base: Path) -> None:
     """Every model over every folder."""
-    compare("mini", choose("mini", None, "cpu", NoProgress()), folders, base)
+    for model in runtimes("mini", "cpu"):
+        compare("mini", model, folders, base)
     import torch  # after picto has: it says how torch's threads wait
     from checkpoints import save_shapes
 
@@ -258,7 +260,18 @@ def speed(folders: dict[str, list[Path]], base: Path) -> None:
                 folder = base / name
                 if not folder.exists():
                     save_shapes(folder, **shapes)
-                compare(name, choose(str(folder), None, device, NoProgress()), folders, base, plain=device == "cpu")
+                for model in runtimes(str(folder), device):
+                    compare(name, model, folders, base, plain=device == "cpu")
+
+
+def runtimes(name: str, device: str) -> Iterator[Model]:
+    """A model as picto runs it; then by torch too, if OpenVINO ran it."""
+    model = choose(name, None, device, NoProgress())
+    yield model
+    if model.embedder.runtime == "openvino":
+        model = choose(name, None, device, NoProgress())
+        model.embedder._try_openvino = False
+        yield model
 
 
 if __name__ == "__main__":
