@@ -65,6 +65,14 @@ sys.exit(code)
 """
 
 
+def environment(path: Path) -> dict[str, str]:
+    """That of a user who asks the library at `path`; Python may keep what it compiles, as of installed programs."""
+    env = {**os.environ, "PICTO_DB": str(path), "OMP_NUM_THREADS": "1"}
+    env.pop("PYTHONDONTWRITEBYTECODE", None)
+    subprocess.run([Path(sys.executable).with_name("picto"), "info"], env=env, stdout=subprocess.DEVNULL, check=True)
+    return env
+
+
 @dataclass(frozen=True, slots=True)
 class Cost:
     """Of one process: CPU milliseconds and peak resident megabytes."""
@@ -193,7 +201,7 @@ def recall(path: Path, n: int) -> tuple[float, float]:
 def report(path: Path, n: int, runs: int) -> None:
     """Measure and print one library."""
     picto = str(Path(sys.executable).with_name("picto"))
-    env = {**os.environ, "PICTO_DB": str(path), "OMP_NUM_THREADS": "1"}
+    env = environment(path)
     asked = {"p": [sys.executable, "-I", "-c", "pass"], "T": [sys.executable, "-c", EMPTY_APP]}
     asked |= {name: [picto, *arguments] for name, arguments in questions(n).items()}
     costs: dict[str, list[Cost]] = {name: [] for name in asked}

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import shutil
 import statistics
 import sys
@@ -22,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from answers import DIM, EMPTY_APP, Cost, make, spent
+from answers import DIM, EMPTY_APP, Cost, environment, make, spent
 
 CODE, VECTOR = DIM // 8, DIM * 4  # bytes an image
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 760, 420, 64, 250, 24, 48
@@ -67,7 +66,7 @@ def bandwidth() -> float:
 
 def measured(path: Path, n: int, runs: int) -> dict[str, Cost]:
     """What each question costs beyond an empty app: median CPU milliseconds, and peak megabytes in all."""
-    env = {**os.environ, "PICTO_DB": str(path), "OMP_NUM_THREADS": "1"}
+    env = environment(path)
     picto = str(Path(sys.executable).with_name("picto"))
     asked = {"floor": [sys.executable, "-c", EMPTY_APP]} | {k: [picto, *v] for k, v in questions(n).items()}
     costs: dict[str, list[Cost]] = {name: [] for name in asked}
