@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import apsw
@@ -139,14 +140,7 @@ def test_tags_and_codes_take_few_steps_an_image(label: str, paths: list[str], mo
 
 # -- what is imported -----
 
-EMPTY = """
-import typer
-app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
-@app.command()
-def one(): pass
-@app.command()
-def two(): pass
-"""
+EMPTY = (Path(__file__).parent / "benchmarks/empty.py").read_text()
 MODULES = """
 import json, sys
 try:

@@ -23,7 +23,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,15 +46,7 @@ MANY = 200
 NOTHING = "similar, never together"
 EVERYTHING: Any = {"everywhere": True, "threshold": 0, "limit": 500}
 SPEC = ModelSpec("made-up", "0", DIM, 224, "bilinear", 64, 112.7, -16.8)
-EMPTY_APP = """
-import typer
-app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
-@app.command()
-def one(): pass
-@app.command()
-def two(): pass
-app(["one"])
-"""
+EMPTY_APP = Path(__file__).with_name("empty.py").read_text() + 'app(["one"])\n'
 # A process's peak memory counts from its fork on: it must not be forked from this one, which is large.
 LAUNCHER = """
 import os, resource, subprocess, sys
@@ -89,6 +81,18 @@ def spent(command: list[str], env: dict[str, str], stdin: str = "", code: int = 
     assert done.returncode == code, done.stderr.decode()
     seconds, kilobytes = done.stdout.split()
     return Cost(float(seconds) * 1000, int(kilobytes) / 1024)
+
+
+def medians(asked: Mapping[str, list[str]], env: dict[str, str], runs: int, stdin: str = "") -> dict[str, Cost]:
+    """The median milliseconds and the most megabytes of each command, all of them run in turn."""
+    costs: dict[str, list[Cost]] = {name: [] for name in asked}
+    for _ in range(runs):
+        for name, command in asked.items():
+            costs[name].append(spent(command, env, stdin, code=int(name == NOTHING)))
+    return {
+        name: Cost(statistics.median(each.ms for each in found), max(each.mb for each in found))
+        for name, found in costs.items()
+    }
 
 
 def vectors(n: int, seed: int = 0) -> Iterator[NDArray[np.float32]]:
@@ -204,21 +208,14 @@ def report(path: Path, n: int, runs: int) -> None:
     env = environment(path)
     asked = {"p": [sys.executable, "-I", "-c", "pass"], "T": [sys.executable, "-c", EMPTY_APP]}
     asked |= {name: [picto, *arguments] for name, arguments in questions(n).items()}
-    costs: dict[str, list[Cost]] = {name: [] for name in asked}
-    together: list[Cost] = []
-    for run in range(runs):
-        for name, command in asked.items():
-            costs[name].append(spent(command, env, code=int(name == NOTHING)))
-        if run < 3:
-            together.append(spent([picto, "similar", "--stdin", "--everywhere"], env, many(n)))
-    ms = {name: statistics.median(each.ms for each in found) for name, found in costs.items()}
+    costs = medians(asked, env, runs)
+    together = medians({"many": [picto, "similar", "--stdin", "--everywhere"]}, env, 3, stdin=many(n))["many"]
+    ms = {name: cost.ms for name, cost in costs.items()}
     print(f"{n:,} images of {path.stat().st_size / n:,.0f} bytes; p {ms['p']:.0f} ms, T {ms['T'] / ms['p']:.1f}p")
     for name in questions(n):
-        mb = max(each.mb for each in costs[name])
         over = (ms[name] - ms["T"]) / ms["p"]
-        print(f"  {name:<28} {ms[name]:6.0f} ms   T + {over:4.1f}p   {mb:5.0f} MB")
-    each = statistics.median(cost.ms for cost in together) / MANY
-    mb = max(cost.mb for cost in together)
+        print(f"  {name:<28} {ms[name]:6.0f} ms   T + {over:4.1f}p   {costs[name].mb:5.0f} MB")
+    each, mb = together.ms / MANY, together.mb
     print(f"  {'similar --stdin':<28} {each:6.1f} ms   {each / ms['p']:8.2f}p   {mb:5.0f} MB   {1000 / each:.0f}/s")
     print("  recall@50 {:.4f}, of those at 0.6 or above {:.4f}".format(*recall(path, n)))
     cost = spent([picto, "info", "--check-recall"], env)

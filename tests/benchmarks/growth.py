@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import math
 import shutil
-import statistics
 import sys
 import tempfile
 import time
@@ -21,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from answers import DIM, EMPTY_APP, Cost, environment, make, spent
+from answers import DIM, EMPTY_APP, Cost, environment, make, medians
 
 CODE, VECTOR = DIM // 8, DIM * 4  # bytes an image
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 760, 420, 64, 250, 24, 48
@@ -69,12 +68,9 @@ def measured(path: Path, n: int, runs: int) -> dict[str, Cost]:
     env = environment(path)
     picto = str(Path(sys.executable).with_name("picto"))
     asked = {"floor": [sys.executable, "-c", EMPTY_APP]} | {k: [picto, *v] for k, v in questions(n).items()}
-    costs: dict[str, list[Cost]] = {name: [] for name in asked}
-    for _ in range(runs):
-        for name, command in asked.items():
-            costs[name].append(spent(command, env))
-    ms = {name: statistics.median(each.ms for each in found) for name, found in costs.items()}
-    return {name: Cost(max(0.1, ms[name] - ms["floor"]), max(c.mb for c in costs[name])) for name in questions(n)}
+    costs = medians(asked, env, runs)
+    floor = costs.pop("floor").ms
+    return {name: Cost(max(0.1, cost.ms - floor), cost.mb) for name, cost in costs.items()}
 
 
 def plot(sizes: Sequence[int], lines: Sequence[Line]) -> str:
