@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from pictocli.brain import Model, calibration_file, choose, shipped_calibration, taxonomy_of
 from pictocli.calibration import write
 from pictocli.catalog import Catalog
-from pictocli.decode import Decoded, Inspected, Recipe, Refused, decode, inspect
+from pictocli.decode import Decoded, Inspected, Recipe, Refused, decode
 from pictocli.errors import NotFoundError, ValidationError, check_range
 from pictocli.fitting import fit
 from pictocli.labelled import known_labels
-from pictocli.pipeline import DEFAULT_DPI, INSPECT_AHEAD, ahead, embedded
+from pictocli.pipeline import DEFAULT_DPI, ahead, embedded, inspected
 from pictocli.protocols import Progress
 from pictocli.records import CalibrationReport, ModelSpec, Skipped
 from pictocli.scan import Rules, walk
@@ -134,14 +134,13 @@ def _decoded(
         progress.done(1, len(skipped))
 
     def calls() -> Iterator[Any]:
-        for place, what in ahead(pool, ((each, 0, inspect, (each[1],)) for each in files), INSPECT_AHEAD):
+        for place, what in inspected(pool, ((each, each[1]) for each in files)):
             if isinstance(what, Inspected):
-                peak = what.peak_at(DEFAULT_DPI if what.kind == "pdf" else 0)
-                yield place, peak, decode, (place[1], what.kind, (what.pages or (0,))[0], recipe)
+                yield place, what.peak_at(DEFAULT_DPI), decode, (place[1], what.kind, (what.pages or (0,))[0], recipe)
             else:
                 missed(place[1], what)
 
-    for place, result in ahead(pool, calls(), INSPECT_AHEAD):
+    for place, result in ahead(pool, calls()):
         if isinstance(result, Decoded):
             progress.done(1, len(skipped))
             yield place, result

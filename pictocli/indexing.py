@@ -16,9 +16,9 @@ import numpy as np
 
 from pictocli.brain import Brain, Thought
 from pictocli.candidates import Candidate, Candidates, IndexOptions, Target
-from pictocli.decode import Decoded, Inspected, Recipe, Refused, decode, inspect
+from pictocli.decode import Decoded, Inspected, Recipe, Refused, decode
 from pictocli.interrupts import held
-from pictocli.pipeline import DEFAULT_DPI, INSPECT_AHEAD, ahead
+from pictocli.pipeline import DEFAULT_DPI, ahead, inspected
 from pictocli.protocols import Progress
 from pictocli.records import IndexReport, ModelSpec, Skipped
 from pictocli.sqlite import FileRow, FinishedFile, PageRow, SqliteStore
@@ -86,7 +86,7 @@ class Indexer:
                     self.report.indexed = self._candidates.count
                     continue
                 candidates = (candidate for folder in pending for candidate in self._candidates.of(folder))
-                for (work, page), result in self._decoded(self._inspected(candidates)):
+                for (work, page), result in self._decoded(candidates):
                     self._take(work, page, result)
                 self._drain()  # a file of this target may be named again by the next one
         except KeyboardInterrupt:
@@ -100,15 +100,10 @@ class Indexer:
 
     # -- ahead of the model -----------------------------------------------------------------------------------------
 
-    def _inspected(self, candidates: Iterable[Candidate]) -> Iterator[tuple[Candidate, Inspected | Refused]]:
-        return ahead(self._workers, ((each, 0, inspect, (each.path,)) for each in candidates), INSPECT_AHEAD)
-
-    def _decoded(
-        self, inspected: Iterable[tuple[Candidate, Inspected | Refused]]
-    ) -> Iterator[tuple[tuple[_Work, int], Decoded | Refused]]:
+    def _decoded(self, candidates: Iterable[Candidate]) -> Iterator[tuple[tuple[_Work, int], Decoded | Refused]]:
         calls = (
             ((work, page), work.peak, decode, (work.candidate.path, work.file.kind, page, recipe))
-            for candidate, what in inspected
+            for candidate, what in inspected(self._workers, ((each, each.path) for each in candidates))
             for work, page, recipe in self._plan(candidate, what)
         )
         return ahead(self._workers, calls, self._batch_size() + 4 * self.options.workers)
@@ -194,8 +189,7 @@ class Indexer:
         at_once = any(work.stale for work, _, _ in batch.pages)  # nothing may be dropped between the look and the write
         if at_once:
             self._store()
-        force = self.options.force
-        batch.new = [at for at, (work, page, _) in enumerate(batch.pages) if force or not self._kept(work, page)]
+        batch.new = [at for at, (work, page, _) in enumerate(batch.pages) if self._new(work, page)]
         asked = [batch.pages[at][2] for at in batch.new]
         try:
             if asked:
@@ -205,6 +199,10 @@ class Indexer:
         self._under_way = batch
         if at_once or not self.brain.asynchronous:
             self._store()
+
+    def _new(self, work: _Work, page: int) -> bool:
+        """Whether the model is to look at a page: one without an embedding, or any when --force is given."""
+        return self.options.force or page not in work.stale or self._kept(work, page) is None
 
     @held()
     def _store(self) -> None:
@@ -216,18 +214,15 @@ class Indexer:
         for work, page, _ in batch.pages:
             work.written.append(page)
         for work in batch.finished:
-            gone = [page for page in work.linked if not self._kept(work, page)]
-            for page in gone:
-                del work.linked[page]
-            work.unsure |= bool(gone)  # the next run decodes it
+            now = {page: self._kept(work, page) for page in work.linked}
+            work.linked = {page: content_id for page, content_id in now.items() if content_id is not None}
+            work.unsure |= len(work.linked) < len(now)  # the next run decodes it
         self._finish(batch.finished, rows)
 
-    def _kept(self, work: _Work, page: int) -> bool:
-        """Whether the database still holds an embedding of a page: storing another file may have dropped it."""
-        if page not in work.stale and page not in work.linked:
-            return False
+    def _kept(self, work: _Work, page: int) -> int | None:
+        """The content id of a page whose embedding is still held: storing another file may have dropped it, or anew."""
         assert work.file.hash is not None
-        return self.store.contents(work.file.hash).get((page, work.file.dpi), (0, False, False))[1]
+        return self.store.embedded(work.file.hash, page, work.file.dpi)
 
     @held()
     def _drain(self) -> None:

@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 import numpy as np
 
 from pictocli.brain import Model, checked
-from pictocli.decode import Decoded, Refused
+from pictocli.decode import Decoded, Inspected, Refused, inspect
 from pictocli.workers import CrashedError, Job, Workers
 
-__all__ = ["DEFAULT_DPI", "INSPECT_AHEAD", "ahead", "embedded"]
+__all__ = ["DEFAULT_DPI", "ahead", "embedded", "inspected"]
 
-INSPECT_AHEAD = 64  # files; each is a hash and a kind
+AHEAD = 64  # calls
 DECODE_AHEAD = 2**30  # bytes that decoding takes at a time: 12 pictures of 100 megapixels would take 5 to 10 of them
 DEFAULT_DPI = 72  # the second reference system's
 T = TypeVar("T")
@@ -29,7 +29,7 @@ def _outcome(pool: Workers, job: Job) -> Any:
 
 
 def ahead(
-    pool: Workers, calls: Iterable[tuple[T, int, Callable[..., Any], tuple[Any, ...]]], window: int
+    pool: Workers, calls: Iterable[tuple[T, int, Callable[..., Any], tuple[Any, ...]]], window: int = AHEAD
 ) -> Iterator[tuple[T, Any]]:
     """Make calls (item, bytes that it takes, function, arguments) and yield (item, outcome), in the same order.
 
@@ -46,6 +46,11 @@ def ahead(
         taken += size
     for item, _, job in waiting:
         yield item, _outcome(pool, job)
+
+
+def inspected(pool: Workers, files: Iterable[tuple[T, str]]) -> Iterator[tuple[T, Inspected | Refused]]:
+    """What files are, given as (item, path), in the same order. Each takes but a hash and a kind."""
+    return ahead(pool, ((item, 0, inspect, (path,)) for item, path in files))
 
 
 def embedded(

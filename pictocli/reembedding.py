@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pictocli.brain import Model, tag_rows, taxonomy_of
-from pictocli.decode import Decoded, Inspected, Recipe, decode, inspect
+from pictocli.decode import Decoded, Inspected, Recipe, decode
 from pictocli.errors import PictoError
-from pictocli.pipeline import INSPECT_AHEAD, ahead, embedded
+from pictocli.pipeline import ahead, embedded, inspected
 from pictocli.protocols import Progress
 from pictocli.recall import check_when_due
 from pictocli.records import IndexReport, Skipped
@@ -64,8 +64,7 @@ def _decoded(
     """(content id, picture) of those (content id, page, dpi, hash, kind, path) whose files are there as they were."""
 
     def calls() -> Iterator[Any]:
-        looks = ((row, 0, inspect, (row[5],)) for row in rows)
-        for (content_id, page, dpi, digest, kind, path), seen in ahead(pool, looks, INSPECT_AHEAD):
+        for (content_id, page, dpi, digest, kind, path), seen in inspected(pool, ((row, row[5]) for row in rows)):
             if not isinstance(seen, Inspected) or seen.digest != digest:
                 reason = "changed since it was indexed" if isinstance(seen, Inspected) else str(seen.reason)
                 report.skipped.append(Skipped(path, reason))
@@ -73,7 +72,7 @@ def _decoded(
             recipe = Recipe(model.spec.image_size, model.spec.resample, dpi, thumbnail=False)
             yield (content_id, path), seen.peak_at(dpi), decode, (path, kind, page, recipe)
 
-    for (content_id, path), result in ahead(pool, calls(), INSPECT_AHEAD):
+    for (content_id, path), result in ahead(pool, calls()):
         if isinstance(result, Decoded):
             yield content_id, result
         else:

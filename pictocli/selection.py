@@ -69,7 +69,7 @@ class Selection(Catalog):
 
     def count(self, folders: list[int] | None) -> int:
         """Images in these folders, from the counts kept with them."""
-        where = "" if folders is None else " WHERE id IN (SELECT value FROM json_each(?))"
+        where = "" if folders is None else f" WHERE id IN {_GIVEN}"
         bound = () if folders is None else (json.dumps(folders),)
         return int(self.db.execute(f"SELECT ifnull(sum(images), 0) FROM folder{where}", bound).get)  # noqa: S608 - one of two texts
 

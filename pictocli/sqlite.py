@@ -114,6 +114,15 @@ class SqliteStore(Catalog):
         )
         return {(page, dpi): (content, bool(e), bool(t)) for page, dpi, content, e, t in rows}
 
+    def embedded(self, digest: bytes, page: int, dpi: int) -> int | None:
+        """The content id of one page of these bytes, if its embedding is held."""
+        found: int | None = self.db.execute(
+            "SELECT c.id FROM content c JOIN embedding e ON e.content_id = c.id"
+            " WHERE c.hash = ? AND c.page = ? AND c.dpi = ?",
+            (digest, page, dpi),
+        ).get
+        return found
+
     def files_with(self, digest: bytes) -> list[tuple[int, str, str]]:
         """(file id, full path, root) of every finished file with these bytes."""
         rows = self.db.execute(

@@ -47,7 +47,7 @@ class Calls:
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
     found = Calls()
-    inspect, decode, begin = indexing.inspect, indexing.decode, brain.Brain.begin
+    inspect, decode, begin = pipeline.inspect, indexing.decode, brain.Brain.begin
 
     def inspecting(path: str) -> Any:
         found.inspected.append(path)
@@ -61,7 +61,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
         found.embedded += len(pixels)
         return begin(self, pixels, measures)
 
-    monkeypatch.setattr(indexing, "inspect", inspecting)
+    monkeypatch.setattr(pipeline, "inspect", inspecting)
     monkeypatch.setattr(indexing, "decode", decoding)
     monkeypatch.setattr(brain.Brain, "begin", embedding)
     return found
@@ -304,13 +304,14 @@ def test_skipped_files_are_remembered_and_not_opened_again(index: Index, album: 
 def test_what_cannot_be_read_today_is_tried_again_tomorrow(
     stage: str, index: Index, album: Path, monkeypatch: pytest.MonkeyPatch, rows: Rows
 ) -> None:
-    real = getattr(indexing, stage)
+    module = {"inspect": pipeline, "decode": indexing}[stage]
+    real = getattr(module, stage)
 
     def denied(path: str, *rest: Any) -> Any:
         return Refused("permission denied", "unreadable") if path.endswith("b.png") else real(path, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(indexing, stage, denied)
+        patch.setattr(module, stage, denied)
         report = index(album)
     assert report.skipped == [Skipped(f"{album}/b.png", "permission denied")]
     assert counts(index(album)) == {"indexed": 1, "unchanged": 4}
@@ -324,7 +325,7 @@ def test_a_changed_file_that_cannot_be_read_keeps_what_was_known(
     before = library_of(rows)
     os.utime(album / "b.png", ns=(10**18, 10**18))
     with monkeypatch.context() as patch:
-        patch.setattr(indexing, "inspect", lambda _path: Refused("permission denied", "unreadable"))
+        patch.setattr(pipeline, "inspect", lambda _path: Refused("permission denied", "unreadable"))
         index(album)
     assert library_of(rows) == before
 

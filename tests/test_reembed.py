@@ -14,7 +14,7 @@ from checkpoints import save_siglip2
 from pictures import make_pdf, scene
 
 import pictocli
-from pictocli import pairs, reembedding, sqlite
+from pictocli import pairs, pipeline, reembedding, sqlite
 from pictocli.decode import Refused
 from pictocli.errors import ModelError, ModelMismatchError, PictoError
 from pictocli.workers import CrashedError
@@ -96,7 +96,7 @@ def test_afterwards_the_library_indexes_with_its_new_model(
 def test_the_same_model_again_is_no_work(
     album: Path, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reembedding, "inspect", pytest.fail)
+    monkeypatch.setattr(pipeline, "inspect", pytest.fail)
     assert reembed(tmp_path, model).unchanged == 5
 
 
