@@ -10,7 +10,7 @@ import numpy as np
 
 from pictocli.brain import Model, checked
 from pictocli.decode import Decoded, Inspected, Refused, inspect
-from pictocli.workers import CrashedError, Job, Workers
+from pictocli.workers import CrashedError, Job, LateError, Workers
 
 __all__ = ["DEFAULT_DPI", "ahead", "embedded", "inspected"]
 
@@ -26,6 +26,8 @@ def _outcome(pool: Workers, job: Job) -> Any:
         return pool.result(job)
     except CrashedError:
         return Refused("crashed its decoder", "crash")
+    except LateError:  # of a share that stalls, or a decoder that does not end: who knows; the next run tries again
+        return Refused(f"took longer than {pool.limit:g} s", "unreadable")
 
 
 def ahead(

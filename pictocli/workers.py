@@ -1,11 +1,13 @@
-"""Runs functions in worker processes, and lives on when a decoder kills one.
+"""Runs functions in worker processes, and lives on when one of them crashes or hangs.
 
-Workers are forked from a clean server process that never loaded torch (spawned where there is no such server): forking
-after torch has started its threads deadlocks.
+Each process has a thread here that hands it one call at a time, so a call that dies or takes too long is known by name,
+and costs a process and nothing else. Processes are forked from a clean server that never loaded torch (spawned where
+there is no such server): forking after torch has started its threads deadlocks.
 """
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -13,26 +15,36 @@ import sys
 import threading
 import types
 from collections.abc import Callable
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
+from queue import SimpleQueue
 from typing import Any
 
-__all__ = ["CrashedError", "Job", "Workers", "default_workers"]
+__all__ = ["CrashedError", "Job", "LateError", "Workers", "alive", "default_workers"]
+
+LIMIT = 30.0  # seconds that a call may take: a picture of 200 megapixels takes 4
+
+_parent: Connection | None = None  # of a worker process: where its calls come from
 
 
 class CrashedError(Exception):
     """A job killed its worker process, twice."""
 
 
+class LateError(Exception):
+    """A job took too long, and its worker process was ended."""
+
+
 @dataclass(slots=True)
 class Job:
-    """One call on its way: its result is there after `Workers.result`."""
+    """One call on its way: its result is there after `Workers.result`. future: None where it will be made then."""
 
     call: Callable[..., Any]
     args: tuple[Any, ...]
     future: Future[Any] | None
-    pool: ProcessPoolExecutor | None
 
 
 def default_workers() -> int:
@@ -40,92 +52,160 @@ def default_workers() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _start() -> None:
-    """Leave Ctrl-C to the parent, which finishes its batch first, and do not outlive it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """A parent that is killed tells nobody: its workers would wait for their next job for ever."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    signal.raise_signal(signal.SIGTERM)
+def alive() -> None:
+    """Said by a call that takes long for a good reason: its time begins anew. Does nothing outside a worker process."""
+    if _parent is not None:
+        _parent.send(None)
 
 
 class Workers:
-    """A pool of `count` processes, started with the first job. With 0, calls run here, when their result is asked."""
+    """A pool of `count` processes, started with the first job. With 0, calls run here, when their result is asked.
 
-    def __init__(self, count: int) -> None:
-        self.count = count
-        self._pool: ProcessPoolExecutor | None = None
-        self._alone: ProcessPoolExecutor | None = None
+    limit: seconds that a call may take, or be silent between two calls of `alive`; with 0 processes it has no effect.
+    """
+
+    def __init__(self, count: int, limit: float = LIMIT) -> None:
+        self.count, self.limit = count, limit
+        self._threads: ThreadPoolExecutor | None = None
+        self._idle: SimpleQueue[_Worker] = SimpleQueue()
+        self._all: list[_Worker] = []
 
     def submit(self, call: Callable[..., Any], *args: Any) -> Job:
         """Queue a call of a module-level function."""
         if self.count == 0:
-            return Job(call, args, None, None)
-        pool = self._running()
-        try:
-            return Job(call, args, _submitted(pool, call, *args), pool)
-        except BrokenProcessPool:
-            return Job(call, args, None, pool)  # result() starts it again in a new pool
+            return Job(call, args, None)
+        if self._threads is None:
+            self._start()
+        assert self._threads is not None
+        return Job(call, args, self._threads.submit(_made, self._idle, self.limit, call, args))
 
     def result(self, job: Job) -> Any:
-        """Wait for a call. Raises what it raised, CrashedError when it killed its process alone and twice."""
-        if self.count == 0:
-            return job.call(*job.args)
-        try:
-            if job.future is not None:
-                return job.future.result()
-        except BrokenProcessPool:
-            pass
-        # The pool died, of this job or of another: run this one by itself, so that the guilty one is found.
-        if job.pool is self._pool:
-            _stop(self._pool)
-            self._pool = None
-        self._alone = self._alone or _started(1)
-        try:
-            return _submitted(self._alone, job.call, *job.args).result()
-        except BrokenProcessPool as exc:
-            _stop(self._alone)
-            self._alone = None
-            raise CrashedError from exc
+        """Wait for a call. Raises what it raised, CrashedError when it killed its process twice, LateError."""
+        return job.call(*job.args) if job.future is None else job.future.result()
 
     def close(self) -> None:
-        """Stop the processes; jobs that have not started are dropped."""
-        _stop(self._pool)
-        _stop(self._alone)
-        self._pool = self._alone = None
+        """End the processes, whatever they do; jobs that have not been asked for are dropped."""
+        if self._threads is not None:
+            self._threads.shutdown(wait=False, cancel_futures=True)
+        for worker in self._all:
+            worker.close()
+        self._threads, self._all, self._idle = None, [], SimpleQueue()
 
-    def _running(self) -> ProcessPoolExecutor:
-        self._pool = self._pool or _started(self.count)
-        return self._pool
+    def _start(self) -> None:
+        self._threads = ThreadPoolExecutor(self.count, "worker")
+        self._all = [_Worker() for _ in range(self.count)]
+        for worker in self._all:
+            worker.start()  # all of them now, so that they come up side by side
+            self._idle.put(worker)
 
 
-def _started(count: int) -> ProcessPoolExecutor:
+def _made(idle: SimpleQueue[_Worker], limit: float, call: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+    """Make a call in a process that is idle: there is one for each thread that runs this."""
+    worker = idle.get()
+    try:
+        try:
+            return worker.ask(call, args, limit)
+        except CrashedError:  # perhaps of another process that took all the memory
+            return worker.ask(call, args, limit)
+    finally:
+        idle.put(worker)
+
+
+class _Worker:
+    """One process, and the line to it. Started anew after it has died."""
+
+    _starting = threading.Lock()
+
+    def __init__(self) -> None:
+        self._process: BaseProcess | None = None
+        self._line: Connection | None = None
+        self._closed = False
+
+    def start(self) -> None:
+        """Start the process.
+
+        A new process imports the main module of its parent again: a user's script that indexes, and has no guard, would
+        index in every worker, and a script on standard input cannot be found at all. Ours need no main module.
+        """
+        context = _context()
+        self._line, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs,), daemon=True)  # type: ignore[attr-defined]
+        with self._starting:
+            main = sys.modules["__main__"]
+            sys.modules["__main__"] = types.ModuleType("__main__")
+            try:
+                self._process.start()
+            finally:
+                sys.modules["__main__"] = main
+        theirs.close()  # else its end would be open here after it has died
+
+    def ask(self, call: Callable[..., Any], args: tuple[Any, ...], limit: float) -> Any:
+        """Have a call made. Raises what it raises, CrashedError when the process dies of it, LateError."""
+        if self._closed:
+            raise CrashedError
+        if self._process is None:
+            self.start()
+        assert self._line is not None
+        try:
+            self._line.send((call, args))
+            while self._line.poll(limit):
+                if (answer := self._line.recv()) is not None:
+                    break
+            else:
+                self._end()
+                raise LateError
+        except (EOFError, OSError) as exc:
+            self._end()
+            raise CrashedError from exc
+        value, error = answer
+        if error is not None:
+            raise error
+        return value
+
+    def close(self) -> None:
+        """End the process, and start no other."""
+        self._closed = True
+        if self._process is not None:
+            self._process.kill()
+
+    def _end(self) -> None:
+        assert self._process is not None
+        assert self._line is not None
+        self._process.kill()
+        self._line.close()
+        self._process = self._line = None
+
+
+def _context() -> BaseContext:
     method = "forkserver" if sys.platform.startswith("linux") else "spawn"
     context = multiprocessing.get_context(method)
     if method == "forkserver":
         context.set_forkserver_preload(["pictocli.decode"])
-    return ProcessPoolExecutor(count, mp_context=context, initializer=_start)
+    return context
 
 
-def _submitted(pool: ProcessPoolExecutor, call: Callable[..., Any], *args: Any) -> Future[Any]:
-    """Queue a call, starting a process for it where one is still to be had.
+def _serve(line: Connection) -> None:
+    """What a worker process does: make calls until its parent has gone."""
+    global _parent
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which finishes its batch first
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _parent = line
+    with contextlib.suppress(EOFError, OSError):  # the line's, not the calls'
+        while True:
+            call, args = line.recv()
+            line.send(_answer(call, args))
 
-    A new process imports the main module of its parent again: a user's script that indexes, and has no guard, would
-    index in every worker, and a script on standard input cannot be found at all. Ours need no main module.
-    """
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = types.ModuleType("__main__")
+
+def _answer(call: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Any, Exception | None]:
     try:
-        return pool.submit(call, *args)
-    finally:
-        sys.modules["__main__"] = main
+        return call(*args), None
+    except Exception as exc:
+        return None, exc
 
 
-def _stop(pool: ProcessPoolExecutor | None) -> None:
-    if pool is not None:
-        pool.shutdown(wait=False, cancel_futures=True)
+def _end_with_parent() -> None:
+    """A parent that is killed tells nobody, and a call that hangs would do so for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    signal.raise_signal(signal.SIGTERM)

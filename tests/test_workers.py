@@ -9,10 +9,11 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from pictocli.workers import CrashedError, Workers, default_workers
+from pictocli.workers import CrashedError, LateError, Workers, alive, default_workers
 
 
 def double(value: int) -> int:
@@ -85,6 +86,61 @@ def test_a_job_that_is_tried_again_shares_its_fate_with_no_other(workers: Worker
 
 def test_a_job_is_given_a_second_chance(workers: Workers, tmp_path: Path) -> None:
     assert workers.result(workers.submit(once, str(tmp_path / "marker"))) == 7
+
+
+def stop() -> None:
+    """As a decoder that has gone wrong, or a read from a share that has stalled."""
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def busily(seconds: float) -> int:
+    """Takes long, and says so."""
+    for _ in range(10):
+        time.sleep(seconds / 10)
+        alive()
+    return 5
+
+
+@pytest.mark.parametrize(("hanging", "args"), [(stop, ()), (time.sleep, (60,))], ids=["stopped", "asleep"])
+def test_a_job_that_hangs_is_ended_and_is_the_only_one_lost(hanging: Any, args: tuple[int, ...]) -> None:
+    pool = Workers(2, limit=2.0)
+    started = time.monotonic()
+    jobs = [pool.submit(hanging, *args) if n == 3 else pool.submit(double, n) for n in range(8)]
+    for n, job in enumerate(jobs):
+        if n == 3:
+            with pytest.raises(LateError):
+                pool.result(job)
+        else:
+            assert pool.result(job) == 2 * n
+    assert 2 <= time.monotonic() - started < 30
+    assert pool.result(pool.submit(double, 9)) == 18
+    pool.close()
+
+
+def test_a_job_that_says_it_is_alive_may_take_longer() -> None:
+    pool = Workers(1, limit=2.0)
+    assert pool.result(pool.submit(busily, 4.0)) == 5
+    assert pool.result(pool.submit(double, 1)) == 2
+    pool.close()
+    alive()  # nobody listens here
+
+
+def test_closing_ends_what_is_still_running() -> None:
+    pool = Workers(2)
+    pids = [pool.result(pool.submit(process)) for _ in range(8)]
+    pool.submit(time.sleep, 60)
+    pool.close()
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and any(map(not_dead, pids)):
+        time.sleep(0.05)
+    assert not [pid for pid in pids if not_dead(pid)]
+
+
+def not_dead(pid: int) -> bool:
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
 
 
 def test_what_a_job_raises_comes_out(workers: Workers) -> None:
