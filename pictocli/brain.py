@@ -143,6 +143,15 @@ class Model:
         return loaded
 
     @cached_property
+    def warm_embedder(self) -> Embedder:
+        """The model itself, which has embedded a picture: its loading is over. Raises as `embedder`."""
+        embedder = self.embedder
+        self.progress.doing(f"loading {self.spec.id}")
+        embedder.warm_up()
+        self.progress.doing("")
+        return embedder
+
+    @cached_property
     def text_embedder(self) -> TextEmbedder:
         """What embeds a query: the text tower alone, in numpy, which spares it 3 s of imports.
 
@@ -225,7 +234,7 @@ class Brain:
         The first call loads the model and embeds the prompts, which is no picture's time and not counted. Raises
         ModelError, as what it returns does.
         """
-        embedder, tagger = self._model.embedder, self._tagger
+        embedder, tagger = self._model.warm_embedder, self._tagger
         started = time.perf_counter()
         vectors = embedder.begin_images(pixels)
         begun = time.perf_counter() - started

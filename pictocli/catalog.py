@@ -133,9 +133,12 @@ class Catalog:
         found: bytes | None = self.db.execute("SELECT v FROM text_embedding WHERE text = ?", (text,)).get
         return found
 
-    def keep_text(self, text: str, blob: bytes) -> None:
-        """Keep the embedding of a canonical text."""
-        self.db.execute("INSERT OR REPLACE INTO text_embedding VALUES(?, ?)", (text, blob))
+    def keep_text(self, text: str, blob: bytes, spec: ModelSpec) -> None:
+        """Keep the embedding of a canonical text, unless the library has moved into another space than `spec`'s."""
+        with transaction(self.db):
+            held = self.spec()
+            if held is not None and (held.id, held.revision) == (spec.id, spec.revision):
+                self.db.execute("INSERT OR REPLACE INTO text_embedding VALUES(?, ?)", (text, blob))
 
     def count_files(self) -> int:
         """Files that hold images."""

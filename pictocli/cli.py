@@ -19,6 +19,7 @@ from pictocli.cli_asking import search, similar, tags
 from pictocli.cli_filling import calibrate, embed, index, reembed, retag
 from pictocli.cli_showing import info, show, taxonomy
 from pictocli.errors import PictoError, ValidationError
+from pictocli.interrupts import interruptible
 from pictocli.options import Color
 from pictocli.terminal import Settings, Terminal
 
@@ -100,6 +101,7 @@ def _parser(name: str) -> click.Command:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
     _fill_streams()
+    interruptible()
     code = _run(sys.argv[1:] if arguments is None else arguments)
     try:
         sys.stdout.flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 import time
@@ -13,6 +14,7 @@ import apsw
 
 from pictocli.brain import choose, put_labels, tag_rows, taxonomy_of
 from pictocli.candidates import IndexOptions, Target
+from pictocli.claims import claimed
 from pictocli.errors import ModelError, StoreError, ValidationError, check_range
 from pictocli.indexing import Indexer
 from pictocli.looking import embed_reference
@@ -70,7 +72,7 @@ def index(
         metadata=Metadata(metadata) if metadata else None,
         force=force,
         dry_run=dry_run,
-        never=frozenset(path + end for end in ("", "-wal", "-shm", "-journal")),
+        never=frozenset(path + end for end in ("", "-wal", "-shm", "-journal", "-claims")),
     )
     if not present:
         return IndexReport(missing=missing, dry_run=dry_run)
@@ -89,8 +91,7 @@ def reembed_library(
 ) -> IndexReport:
     """Move the library at `path` into the space of the model `name`; see `Library.reembed`."""
     check_range("batch_size", 16 if batch_size is None else batch_size, 1, 4096)
-    with translated(path):
-        db = connect(path)
+    with translated(path), _claimed(path) as db:
         store = Staging(db)
         model = choose(name, None, device, progress)
         if store.spec() is None:
@@ -107,8 +108,7 @@ def reembed_library(
 def retag_library(path: str, labels: str | None, device: str, progress: Progress) -> RetagReport:
     """Make all tags of the library at `path` anew; see `Library.retag`."""
     started = time.perf_counter()
-    with translated(path):
-        db = connect(path)
+    with translated(path), _claimed(path) as db:
         store = SqliteStore(db)
         spec = store.spec()
         if spec is None:
@@ -145,10 +145,12 @@ def _index(
     store.require_model(model.spec)
     put_labels(store, taxonomy_of(store))
     targets = _targets(store, paths, dataset, create=True)
-    report = Indexer(store, model.spec, model.brain(store), options, progress).run(targets)
-    store.build_codes()
-    store.measure_pairs()
-    check_when_due(db, progress)
+    with claimed(path, {target.root_id: target.root for target in targets if target.root_id is not None}):
+        store.require_model(model.spec)  # still: picto reembed may just have finished
+        report = Indexer(store, model.spec, model.brain(store), options, progress).run(targets)
+        store.build_codes()
+        store.measure_pairs()
+        check_when_due(db, progress)
     _tidy(db)
     return report
 
@@ -219,6 +221,14 @@ def _root_id(store: SqliteStore, path: str, dataset: str | None, name: str, new:
     if known is None:
         new[path] = name
     return known
+
+
+@contextlib.contextmanager
+def _claimed(path: str) -> Iterator[apsw.Connection]:
+    """The database at `path`, which no other process changes meanwhile."""
+    db = connect(path)
+    with claimed(path):
+        yield db
 
 
 def _tidy(db: apsw.Connection) -> None:

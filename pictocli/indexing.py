@@ -29,7 +29,8 @@ __all__ = ["Indexer"]
 
 @dataclass(slots=True)
 class _Work:
-    """A file on its way through. peak: bytes that decoding a page of it takes at most.
+    """A file on its way through. thumbnails: whether they are asked for, or were kept of it so far. peak: bytes that
+    decoding a page of it takes at most.
 
     linked: page → content that is there; stale: page → content that lacks something.
 
@@ -40,6 +41,7 @@ class _Work:
     candidate: Candidate
     file: FileRow
     moved: bool
+    thumbnails: bool
     peak: int
     linked: dict[int, int]
     stale: dict[int, int]
@@ -123,7 +125,7 @@ class Indexer:
             self._finish([work])
             return []
         self._in_flight[key] = []
-        recipe = Recipe(self.spec.image_size, self.spec.resample, work.file.dpi, self.options.thumbnails)
+        recipe = Recipe(self.spec.image_size, self.spec.resample, work.file.dpi, work.thumbnails)
         return [(work, page, recipe) for page in what.pages or (0,) if page not in work.linked]
 
     def _work(self, candidate: Candidate, what: Inspected) -> _Work:
@@ -134,13 +136,16 @@ class Indexer:
             candidate.folder_id, found.name, what.kind, found.size, found.mtime_ns, what.digest, len(pages), dpi
         )
         moved = known is None and self._move(file)
+        thumbnails = self.options.thumbnails or (
+            known is not None and self.store.has_thumbnail(candidate.folder_id, found.name)
+        )
         linked: dict[int, int] = {}
         stale: dict[int, int] = {}
         for (page, page_dpi), (content_id, embedded, thumbnail) in self.store.contents(what.digest).items():
             if page_dpi == dpi and page in pages and embedded:
-                whole = (thumbnail or not self.options.thumbnails) and not self.options.force
+                whole = (thumbnail or not thumbnails) and not self.options.force
                 (linked if whole else stale)[page] = content_id
-        return _Work(candidate, file, moved, what.peak_at(dpi), linked, stale, len(pages) - len(linked))
+        return _Work(candidate, file, moved, thumbnails, what.peak_at(dpi), linked, stale, len(pages) - len(linked))
 
     def _dpi(self, candidate: Candidate, what: Inspected) -> int:
         if what.kind != "pdf":

@@ -1,4 +1,8 @@
-"""Ctrl-C at the right moment: what is being stored is stored, and counted, before it stops anything."""
+"""Being stopped at the right moment: what is being stored is stored, and counted, before anything ends.
+
+Ctrl-C, and for the program also the signals that a closing terminal and a machine that shuts down send, all raise
+KeyboardInterrupt.
+"""
 
 from __future__ import annotations
 
@@ -8,32 +12,43 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-__all__ = ["held"]
+__all__ = ["held", "interruptible"]
+
+_STOPS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+_USUAL = signal.default_int_handler
+
+
+def interruptible() -> None:
+    """Have every signal that asks to stop raise KeyboardInterrupt, but one that is ignored, as under nohup."""
+    for stop in _STOPS:
+        if signal.getsignal(stop) is signal.SIG_DFL:
+            signal.signal(stop, _USUAL)
 
 
 @contextlib.contextmanager
 def held() -> Iterator[None]:
-    """Let a Ctrl-C wait for the end of the block, where it raises KeyboardInterrupt; a second one stops at once.
+    """Let a first such signal wait for the end of the block, where it raises KeyboardInterrupt; a second stops at once.
 
-    Does nothing within another such block, beside a program's own handler, or off the main thread, where Python
-    delivers no signals.
+    Leaves alone what a program, or another such block, has its own handler for, and does nothing off the main thread,
+    where Python delivers no signals.
     """
-    usual = signal.default_int_handler
-    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is not usual:
-        yield
-        return
+    mine = []
+    if threading.current_thread() is threading.main_thread():
+        mine = [stop for stop in _STOPS if signal.getsignal(stop) is _USUAL]
     asked = False
 
     def wait(number: int, frame: FrameType | None) -> None:
         nonlocal asked
         if asked:
-            usual(number, frame)
+            _USUAL(number, frame)
         asked = True
 
-    signal.signal(signal.SIGINT, wait)
+    for stop in mine:
+        signal.signal(stop, wait)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, usual)
+        for stop in mine:
+            signal.signal(stop, _USUAL)
     if asked:
         raise KeyboardInterrupt

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from pictocli.protocols import NoProgress, Progress
-from pictocli.reading import MAX_LIMIT, Reader
+from pictocli.reading import MAX_LIMIT, Reader, question
 from pictocli.records import (
     CalibrationReport,
     Embedded,
@@ -100,6 +100,7 @@ class Library(Reader):
         self.close()
         return calibrate(self.path, [os.fspath(each) for each in pictures], self.progress, **options)
 
+    @question
     def labels(self, category: str | None = None) -> list[Label]:
         """The labels that tags are taken from, of one category or of all: the library's own, else the bundled ones."""
         if os.path.exists(self.path):

@@ -29,7 +29,7 @@ def embed_reference(reference: Reference, model: Model) -> tuple[bytes, float]:
         page = f"#page={reference.page}" if reference.page else ""
         raise UnreadableError(f"cannot read {name}{page}: {decoded.reason or 'not an image'}")
     spent = time.perf_counter() - started
-    embedder = model.embedder  # only now: a file that cannot be read needs no model
+    embedder = model.warm_embedder  # only now: a file that cannot be read needs no model
     started = time.perf_counter()
     vector = checked(embedder.embed_images(decoded.pixels[np.newaxis]), model.spec)[0]
     return vector, (spent + time.perf_counter() - started) * 1000

@@ -37,6 +37,9 @@ class Embedder(TextEmbedder, Protocol):
     batch_size: int
     asynchronous: bool
 
+    def warm_up(self) -> None:
+        """Load what embeds pictures, and run it once: the next batch takes no longer than those after it."""
+
     def embed_images(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embed n upright RGB pictures.
 

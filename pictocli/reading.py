@@ -30,20 +30,25 @@ from pictocli.schema import connect, translated
 if TYPE_CHECKING:
     from pictocli.brain import Model
 
-__all__ = ["MAX_LIMIT", "Reader"]
+__all__ = ["MAX_LIMIT", "Reader", "question"]
 
 TOLERANCE = 1e-6  # float32 cosines of equal vectors come out this far from 1
+Asked = TypeVar("Asked", bound="Reader")
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def _question(method: Callable[Concatenate[Reader, P], R]) -> Callable[Concatenate[Reader, P], R]:
-    """A method that raises StoreError where SQLite fails."""
+def question(method: Callable[Concatenate[Asked, P], R]) -> Callable[Concatenate[Asked, P], R]:
+    """A method that raises StoreError where SQLite fails, and sees the database as it is at one moment."""
 
     @wraps(method)
-    def asked(self: Reader, /, *args: P.args, **options: P.kwargs) -> R:
+    def asked(self: Asked, /, *args: P.args, **options: P.kwargs) -> R:
         with translated(self.path):
-            return method(self, *args, **options)
+            try:
+                return method(self, *args, **options)
+            finally:
+                if self._db is not None and self._db.in_transaction:
+                    self._db.execute("COMMIT")
 
     return asked
 
@@ -70,7 +75,7 @@ class Reader:
             self._db.close()
             self._db, self._holding = None, Holding()
 
-    @_question
+    @question
     def similar(
         self,
         image: ImageLike,
@@ -128,7 +133,7 @@ class Reader:
             seconds=time.perf_counter() - started,
         )
 
-    @_question
+    @question
     def search(
         self,
         text: str,
@@ -177,7 +182,7 @@ class Reader:
             seconds=time.perf_counter() - started,
         )
 
-    @_question
+    @question
     def tagged(
         self,
         objects: Sequence[str] | None = None,
@@ -212,7 +217,7 @@ class Reader:
             seconds=time.perf_counter() - started,
         )  # fmt: skip
 
-    @_question
+    @question
     def show(self, image: ImageLike) -> ImageDetail:
         """Everything known of one indexed image. Raises NotFoundError when it is not in the index."""
         queries = self._queries()
@@ -223,7 +228,7 @@ class Reader:
             raise NotFoundError(f"not in the index: {name}", "picto index adds it")
         return queries.detail(image_id)
 
-    @_question
+    @question
     def info(self, *, check_recall: bool = False) -> LibraryInfo:
         """The database at a glance.
 
@@ -243,14 +248,17 @@ class Reader:
     def _queries(self) -> Queries:
         if self._db is None:
             self._db = connect(self.path, readonly=True)
+        if not self._db.in_transaction:
+            self._db.execute("BEGIN")  # from here to its end a question sees one state, whatever is written meanwhile
         return Queries(self._db)
 
     def _own_model(self, device: str) -> Model:
-        """The database's own model."""
-        if self._model is None:
+        """The database's own model, which picto reembed may have changed since the last question."""
+        spec = self._spec()
+        if self._model is None or self._model.spec != spec:
             from pictocli.brain import choose
 
-            self._model = choose("auto", self._spec(), device, self.progress)
+            self._model = choose("auto", spec, device, self.progress)
         return self._model
 
     def _spec(self) -> ModelSpec:

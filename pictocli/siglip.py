@@ -74,6 +74,10 @@ class Siglip:
         self._loaded: dict[tuple[_Tower, torch.dtype], Any] = {}
         self._encode: Callable[[str], list[int]] | None = None
 
+    def warm_up(self) -> None:
+        """Load the image half, and run it once: the next batch takes no longer than those after it. Raises as below."""
+        self.embed_images(np.zeros((1, self.spec.image_size, self.spec.image_size, 3), np.uint8))
+
     def embed_images(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embed n upright RGB pictures.
 

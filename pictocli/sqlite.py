@@ -104,6 +104,15 @@ class SqliteStore(Catalog):
         )
         return {from_db(name) for (name,) in rows}
 
+    def has_thumbnail(self, folder_id: int, name: str) -> bool:
+        """Whether an image of this file has a thumbnail."""
+        found = self.db.execute(
+            "SELECT 1 FROM file f JOIN image i ON i.file_id = f.id JOIN thumbnail t ON t.content_id = i.content_id"
+            " WHERE f.folder_id = ? AND f.name = ? LIMIT 1",
+            (folder_id, to_db(name)),
+        )
+        return found.get is not None
+
     def contents(self, digest: bytes) -> dict[tuple[int, int], tuple[int, bool, bool]]:
         """(page, dpi) → (content id, has an embedding, has a thumbnail) of all that these bytes decoded to."""
         rows = self.db.execute(

@@ -36,10 +36,11 @@ def text_vector(path: str, queries: Queries, text: str, embedder: Callable[[], T
     kept = queries.text_embedding(words)
     if kept is not None:
         return kept
-    values = embedder().embed_texts([words])[0]
+    model = embedder()
+    values = model.embed_texts([words])[0]
     vector = struct.pack(f"<{len(values)}f", *values)
     with contextlib.suppress(StoreError, apsw.Error):  # a read-only or busy database answers all the same
         db = connect(path)
-        Catalog(db).keep_text(words, vector)
+        Catalog(db).keep_text(words, vector, model.spec)
         db.close()
     return vector

@@ -23,6 +23,8 @@ from multiprocessing.process import BaseProcess
 from queue import SimpleQueue
 from typing import Any
 
+from pictocli.errors import PictoError
+
 __all__ = ["CrashedError", "Job", "LateError", "Workers", "alive", "default_workers"]
 
 LIMIT = 30.0  # seconds that a call may take: a picture of 200 megapixels takes 4
@@ -71,7 +73,7 @@ class Workers:
         self._all: list[_Worker] = []
 
     def submit(self, call: Callable[..., Any], *args: Any) -> Job:
-        """Queue a call of a module-level function."""
+        """Queue a call of a module-level function. Raises PictoError where no process can be started."""
         if self.count == 0:
             return Job(call, args, None)
         if self._threads is None:
@@ -128,16 +130,19 @@ class _Worker:
         index in every worker, and a script on standard input cannot be found at all. Ours need no main module.
         """
         context = _context()
-        self._line, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs,), daemon=True)  # type: ignore[attr-defined]
+        line, theirs = context.Pipe()
+        process = context.Process(target=_serve, args=(theirs,), daemon=True)  # type: ignore[attr-defined]
         with self._starting:
             main = sys.modules["__main__"]
             sys.modules["__main__"] = types.ModuleType("__main__")
             try:
-                self._process.start()
+                process.start()
+            except (OSError, EOFError) as exc:  # no memory or no process is left, or the server cannot run
+                raise PictoError(f"cannot start a decoding process: {exc}", "--workers 0 decodes without any") from exc
             finally:
                 sys.modules["__main__"] = main
         theirs.close()  # else its end would be open here after it has died
+        self._process, self._line = process, line
 
     def ask(self, call: Callable[..., Any], args: tuple[Any, ...], limit: float) -> Any:
         """Have a call made. Raises what it raises, CrashedError when the process dies of it, LateError."""

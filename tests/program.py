@@ -157,7 +157,7 @@ def _fill(base: Path, model: str) -> None:
     for text, vector in {"a red car": [0.05, 0.15], "sand": [0.16], "zebras": []}.items():
         rest = math.sqrt(1 - sum(value * value for value in vector))
         filled = [*vector, *[0.0] * (2 - len(vector)), rest, *[0.0] * (spec.dim - 3)]
-        store.keep_text(text, np.asarray(filled, "<f4").tobytes())
+        store.keep_text(text, np.asarray(filled, "<f4").tobytes(), spec)
     db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     db.close()
 

@@ -19,7 +19,7 @@ import pytest
 from pictures import PHOTOS, make_pdf, scene
 
 import pictocli
-from pictocli import brain, indexing, pipeline, queries, recall, sqlite
+from pictocli import brain, indexing, pipeline, queries, recall, siglip, sqlite
 from pictocli.decode import Refused
 from pictocli.errors import ModelError, NotFoundError, ValidationError
 from pictocli.records import IndexReport, Skipped
@@ -253,7 +253,19 @@ def test_a_changed_file_keeps_its_id_and_gets_a_new_embedding_and_tags(
         path: found for path, found in before.items() if path != "/a.png#0"
     }
     assert rows("SELECT count(*) FROM content") == [(5,)]  # what the old bytes decoded to has gone
-    assert rows("SELECT count(*) FROM thumbnail") == [(4,)]
+    assert rows("SELECT count(*) FROM thumbnail") == [(5,)]  # it had one, so it has one of what it shows now
+
+
+def test_pages_rendered_anew_keep_their_thumbnails(index: Index, album: Path, rows: Rows) -> None:
+    """--pdf-dpi without --thumbnails dropped those that were there."""
+    make_pdf(album / "report.pdf", [7, 8])
+    index(album)
+    index(album / "report.pdf", thumbnails=True)
+    assert rows("SELECT count(*) FROM thumbnail") == [(2,)]
+    small = rows("SELECT jpeg FROM thumbnail ORDER BY content_id")
+    index(album, pdf_dpi=144)
+    assert rows("SELECT count(*) FROM thumbnail") == [(2,)]
+    assert rows("SELECT jpeg FROM thumbnail ORDER BY content_id") != small
 
 
 def test_a_touched_file_is_looked_at_and_not_decoded(
@@ -861,17 +873,32 @@ def test_times_are_of_the_image_and_not_of_the_models_start(
     index: Index, album: Path, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Loading the model takes seconds, its prompts minutes: neither is a picture's processing time."""
-    real = brain.Model.tagger
-
-    def slowly(self: brain.Model, *args: Any) -> Any:
-        time.sleep(1)
-        return real(self, *args)
-
-    monkeypatch.setattr(brain.Model, "tagger", slowly)
+    for owner, name in ((brain.Model, "tagger"), (siglip, "_read")):
+        monkeypatch.setattr(owner, name, later(getattr(owner, name), monkeypatch))
     index(album, batch_size=5)
     times = [ms for (ms,) in rows("SELECT processing_time_ms FROM content")]
     assert len(times) == 5
-    assert all(0 < ms < 190 for ms in times), times
+    assert all(0 < ms < 1900 for ms in times), times  # each a fifth of what the batch took
+
+
+def test_what_embed_prints_is_the_time_of_the_image_and_not_of_the_models_start(
+    album: Path, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(siglip, "_read", later(siglip._read, monkeypatch))
+    with pictocli.open(tmp_path / "none.db") as library:
+        (found,) = library.embed([album / "a.png"], model=model, device="cpu")
+    assert 0 < found.processing_time_ms < 9000
+
+
+def later(real: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """The same, after which it is ten seconds later by the clock that times are taken from."""
+
+    def slowly(*args: Any) -> Any:
+        clock = time.perf_counter
+        monkeypatch.setattr(time, "perf_counter", lambda: clock() + 10.0)
+        return real(*args)
+
+    return slowly
 
 
 @pytest.mark.usefixtures("asynchronous")

@@ -9,27 +9,33 @@ from collections.abc import Iterator
 
 import pytest
 
-from pictocli.interrupts import held
+from pictocli.interrupts import held, interruptible
+
+STOPS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 
 @pytest.fixture(autouse=True)
 def _pythons_own_handler() -> Iterator[None]:
     """A shell that starts the tests in the background has them ignore Ctrl-C."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    before = {stop: signal.getsignal(stop) for stop in STOPS}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
-    signal.signal(signal.SIGINT, before)
+    for stop, handler in before.items():
+        signal.signal(stop, handler)
 
 
 def ctrl_c() -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_one_waits_for_the_end_of_the_block() -> None:
+@pytest.mark.parametrize("stop", STOPS, ids=lambda stop: stop.name)
+def test_one_waits_for_the_end_of_the_block(stop: signal.Signals) -> None:
     done = []
+    interruptible()
 
     @held()
     def work() -> None:
-        ctrl_c()
+        os.kill(os.getpid(), stop)
         with held():
             done.append("inner")
         done.append("outer")
@@ -37,7 +43,30 @@ def test_one_waits_for_the_end_of_the_block() -> None:
     with pytest.raises(KeyboardInterrupt):
         work()
     assert done == ["inner", "outer"]
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert {signal.getsignal(each) for each in STOPS} == {signal.default_int_handler}
+
+
+def test_what_is_ignored_stays_so() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    interruptible()
+    with held():
+        os.kill(os.getpid(), signal.SIGHUP)
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+
+
+def test_any_two_of_them_stop_at_once() -> None:
+    interruptible()
+    done = []
+
+    @held()
+    def work() -> None:
+        ctrl_c()
+        os.kill(os.getpid(), signal.SIGTERM)
+        done.append("too late")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert done == []
 
 
 def test_a_second_one_stops_at_once() -> None:

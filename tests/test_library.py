@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 import shutil
-from collections.abc import Callable
-from dataclasses import fields
+from collections.abc import Callable, Iterable
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from pictocli.errors import (
     UnreadableError,
     ValidationError,
 )
+from pictocli.queries import Queries
 from pictocli.records import Image, Pairs, SimilarImage, TaggedImage
 from pictocli.schema import connect
 
@@ -537,3 +538,48 @@ def test_a_library_is_read_while_it_is_written(library: pictocli.Library, photos
     scene(50).save(tmp_path / "album/a.png")
     assert library.index([tmp_path / "album"], workers=0, device="cpu").indexed == 1
     assert library.info().images == 19
+
+
+# -- while others write -----
+
+
+def test_a_question_sees_one_state_while_images_are_removed(
+    library: pictocli.Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between finding images and reading their fields another process dropped them: that was a KeyError."""
+    real = Queries.fields
+
+    def meanwhile(self: Queries, ids: Iterable[int]) -> Any:
+        db = connect(library.path)
+        db.execute("DELETE FROM image WHERE id IN (SELECT id FROM image ORDER BY id DESC LIMIT 3)")
+        db.close()
+        return real(self, ids)
+
+    before = library.info().images
+    monkeypatch.setattr(Queries, "fields", meanwhile)
+    found = library.similar(1, threshold=0, everywhere=True)
+    assert (len(found.results), found.considered) == (before - 1, before - 1)
+    monkeypatch.undo()
+    assert library.info().images == before - 3
+
+
+def test_words_embedded_for_a_space_that_the_library_has_left_are_not_kept(library: pictocli.Library) -> None:
+    db = connect(library.path)
+    catalog = Catalog(db)
+    spec = catalog.spec()
+    assert spec is not None
+    catalog.keep_text("here", b"now", spec)
+    catalog.keep_text("elsewhere", b"then", replace(spec, revision="another"))
+    assert (catalog.text_embedding("here"), catalog.text_embedding("elsewhere")) == (b"now", None)
+    db.close()
+
+
+def test_a_library_that_another_process_re_embeds_is_asked_with_its_new_model(
+    library: pictocli.Library, photos: Path
+) -> None:
+    words = "a red car in the snow"
+    assert library.by_text(words, limit=1)
+    with pictocli.open(library.path) as other:
+        other.reembed("mini", workers=0, device="cpu")
+    with pictocli.open(library.path) as fresh:
+        assert library.by_text(words, limit=3) == fresh.by_text(words, limit=3)

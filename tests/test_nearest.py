@@ -53,7 +53,9 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> str:
     db = make(found, VECTORS, LABELS, FOLDERS)
     put_labels(SqliteStore(db), load())
     SqliteStore(db).build_codes(VECTORS.mean(0).tobytes())
-    SqliteStore(db).keep_text("words seen before", VECTORS[2500].tobytes())
+    spec = SqliteStore(db).spec()
+    assert spec is not None
+    SqliteStore(db).keep_text("words seen before", VECTORS[2500].tobytes(), spec)
     db.close()
     return str(found)
 

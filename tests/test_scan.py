@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -141,3 +142,24 @@ def test_a_time_beyond_all_calendars_is_the_latest_there_is(tmp_path: Path) -> N
         pytest.skip("this file system knows no such times")
     ((_, files),) = walk(str(tmp_path), Rules(), lambda _: None)
     assert [found.mtime_ns for found in files] == [2**63 - 1]
+
+
+def test_a_folder_without_permission_is_told_and_the_rest_walked() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        root, privileged = Path(name), os.geteuid() == 0
+        for folder in ("a", "closed", "z"):
+            (root / folder).mkdir()
+            (root / folder / "x.png").touch()
+        root.chmod(0o755)
+        (root / "closed").chmod(0)
+        told: list[Skipped] = []
+        if privileged:
+            os.seteuid(65534)
+        try:
+            found = [folder for folder, _ in walk(name, Rules(), told.append)]
+        finally:
+            if privileged:
+                os.seteuid(0)
+            (root / "closed").chmod(0o700)
+        assert found == ["", "a", "z"]
+        assert told == [Skipped(f"{name}/closed", "permission denied")]

@@ -8,11 +8,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pictocli.errors import PictoError
 from pictocli.workers import CrashedError, LateError, Workers, alive, default_workers
 
 
@@ -188,6 +190,20 @@ def test_workers_end_with_a_parent_that_is_killed() -> None:
     else:
         os.kill(worker, signal.SIGKILL)
         pytest.fail("the worker waits for ever")
+
+
+def test_where_no_process_can_be_started_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line to a server that could not start broke, which was taken for a closed standard output: exit 0."""
+
+    def start(self: BaseProcess) -> None:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr(BaseProcess, "start", start)
+    pool = Workers(2)
+    with pytest.raises(PictoError, match="cannot start a decoding process") as error:
+        pool.submit(double, 2)
+    assert error.value.hint == "--workers 0 decodes without any"
+    pool.close()
 
 
 @pytest.mark.parametrize("way", ["file", "stdin"])

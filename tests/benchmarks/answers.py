@@ -153,7 +153,7 @@ def make(path: Path, n: int) -> None:
     store.measure_pairs()
     check_when_due(db, NoProgress())
     words = np.ones(DIM, "<f4") / np.sqrt(DIM)
-    store.keep_text("words seen before", words.astype("<f4").tobytes())
+    store.keep_text("words seen before", words.astype("<f4").tobytes(), SPEC)
     db.execute("PRAGMA optimize")
     db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     db.close()
