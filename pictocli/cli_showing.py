@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pictocli.options import Category, Form
+from pictocli.options import Category, Form, Print0
 from pictocli.records import ImageDetail, Label, LibraryInfo
 from pictocli.terminal import Terminal
 
@@ -20,6 +20,7 @@ def show(
         str, typer.Argument(metavar="IMG", help="A path, report.pdf#page=3, id:123, or - for bytes on stdin.")
     ],
     form: Form = None,
+    print0: Print0 = False,
 ) -> int:
     """Everything known of one image.
 
@@ -32,7 +33,7 @@ def show(
     """
     terminal: Terminal = ctx.obj
     detail = terminal.library().show(sys.stdin.buffer.read() if image == "-" else image)
-    terminal.rows([detail], ImageDetail, terminal.form(form, False))
+    terminal.rows([detail], ImageDetail, terminal.form(form, print0))
     return 0
 
 

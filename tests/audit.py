@@ -32,7 +32,7 @@ def reachable() -> str | None:
 def main() -> int:
     """Audit, or say why not."""
     if reason := reachable():
-        print(f"not audited, the data cannot be reached: {reason}")
+        sys.stdout.write(f"not audited, the data cannot be reached: {reason}\n")
         return 0
     with tempfile.TemporaryDirectory() as folder:
         venv.create(folder, with_pip=True)
