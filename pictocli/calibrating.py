@@ -134,9 +134,10 @@ def _decoded(
         progress.done(1, len(skipped))
 
     def calls() -> Iterator[Any]:
-        for place, what in inspected(pool, ((each, each[1]) for each in files)):
+        for place, what in inspected(pool, ((each, each[1]) for each in files), recipe.limits):
             if isinstance(what, Inspected):
-                yield place, what.peak_at(DEFAULT_DPI), decode, (place[1], what.kind, (what.pages or (0,))[0], recipe)
+                page = (what.pages or (0,))[0]
+                yield place, what.peak_at(DEFAULT_DPI), decode, (place[1], what.kind, page, recipe, what.stamp)
             else:
                 missed(place[1], what)
 

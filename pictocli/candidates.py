@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from pictocli.kinds import Limits
 from pictocli.metadata import Metadata
 from pictocli.protocols import Progress
 from pictocli.records import IndexReport, Skipped
@@ -27,6 +28,7 @@ class IndexOptions:
     batch_size: int | None = None
     workers: int = 0
     rules: Rules = field(default_factory=Rules)
+    limits: Limits = field(default_factory=Limits)
     pdf_dpi: int | None = None
     thumbnails: bool = False
     metadata: Metadata | None = None
@@ -151,6 +153,8 @@ class Candidates:
         """Whether a file has changed, or something that is asked for is not stored."""
         options = self.options
         if options.force or held.size != found.size or held.mtime_ns != found.mtime_ns or found.name in bare:
+            return True
+        if held.reason is not None and options.limits.allow(held.reason):
             return True
         rendered = options.pdf_dpi is not None and held.kind == "pdf" and held.reason is None
         return rendered and held.dpi != options.pdf_dpi

@@ -49,6 +49,14 @@ def index(
         str | None,
         typer.Option(metavar="FILE", help="A CSV or JSONL whose columns go with the images, by path or filename."),
     ] = None,
+    max_pixels: Annotated[
+        int, typer.Option("--max-pixels", metavar="MEGAPIXELS", help="No larger pictures or rendered pages.")
+    ] = 200,
+    max_file_size: Annotated[int, typer.Option("--max-file-size", metavar="MB", help="No larger files.")] = 1000,
+    max_pages: Annotated[int, typer.Option("--max-pages", metavar="N", help="No PDFs or TIFFs of more pages.")] = 2000,
+    max_seconds: Annotated[
+        int, typer.Option("--max-seconds", metavar="N", help="No pictures or pages that take longer to decode.")
+    ] = 30,
     force: Annotated[bool, typer.Option("--force", help="Do everything again, unchanged files too.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 3 when a file was skipped.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done; do nothing.")] = False,
@@ -65,7 +73,8 @@ def index(
     report = terminal.library().index(
         paths, dataset=dataset, model=model, device=device.value, batch_size=batch_size, workers=workers,
         include=include or (), exclude=exclude or (), hidden=hidden, follow=follow, pdf_dpi=pdf_dpi,
-        thumbnails=thumbnails, metadata=metadata, force=force, dry_run=dry_run,
+        thumbnails=thumbnails, metadata=metadata, max_pixels=max_pixels, max_file_size=max_file_size,
+        max_pages=max_pages, max_seconds=max_seconds, force=force, dry_run=dry_run,
     )  # fmt: skip
     terminal.summary(report, nothing_found=len(report.missing) == len(paths))
     if report.interrupted:

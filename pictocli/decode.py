@@ -10,19 +10,22 @@ import hashlib
 import io
 import os
 import time
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 import pillow_heif
-from PIL import Image, ImageOps
+from PIL import Image
 
 from pictocli import documents
-from pictocli.kinds import IMAGE_SUFFIXES, MAX_PIXELS, RAW_SUFFIXES, RefusalError, not_image, sniff
+from pictocli.kinds import IMAGE_SUFFIXES, RAW_SUFFIXES, Limits, RefusalError, not_image, sniff
 from pictocli.pixels import measure
 from pictocli.preprocess import resize
+from pictocli.silence import silence
+from pictocli.steady import Stamp, steady
+from pictocli.workers import alive
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,7 +34,16 @@ __all__ = ["Decoded", "Inspected", "Recipe", "Refused", "decode", "decode_bytes"
 
 DRAFT = 1024  # JPEGs are decoded at the smallest eighth that keeps this many px: under 1/255 mean difference at 224 px
 _BAND = 2**20  # px
+_BLOCK = 2**22  # bytes
 _HELD = {"webp": 14, "avif": 6, "heic": 4, "tiff": 6}  # bytes a pixel that decoders hold beside Pillow's, as measured
+_LIMITS = Limits()
+_TURNS = {
+    number: Image.Transpose[name]
+    for number, name in enumerate(
+        ("FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90"), 2
+    )
+}  # of EXIF's orientations
+_HIGHEST = 65_500  # px that libjpeg writes
 THUMBNAIL_WIDTH, THUMBNAIL_QUALITY = 640, 85  # the second reference system's
 
 pillow_heif.register_heif_opener()
@@ -50,6 +62,7 @@ class Refused:
 class Inspected:
     """What a file is. digest: SHA-256 of its bytes. pages: () for a file that is one image, else 1, 2, …
 
+    stamp: the file's when it was read, by which `decode` knows whether it is still the same.
     peak: bytes that decoding its largest page takes at most, roughly; rendered: those that come to it for a PDF page at
     72 DPI, see `peak_at`.
     """
@@ -58,7 +71,8 @@ class Inspected:
     kind: str
     pages: tuple[int, ...]
     peak: int
-    rendered: int = 0
+    rendered: int
+    stamp: Stamp
 
     def peak_at(self, dpi: int) -> int:
         """The bytes that decoding its largest page takes at most, of a PDF when it is rendered at `dpi`."""
@@ -73,6 +87,7 @@ class Recipe:
     resample: str
     dpi: int
     thumbnail: bool
+    limits: Limits = _LIMITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +102,11 @@ class Decoded:
     ms: float
 
 
-def inspect(path: str) -> Inspected | Refused:
+def inspect(path: str, limits: Limits = _LIMITS) -> Inspected | Refused:
     """Tell what the file at `path` is: its hash, kind and pages. Reads it once; decodes nothing."""
+    kind = "other"
     try:
-        with open(path, "rb") as file:
+        with steady(path) as (file, stamp), silence():
             head = file.read(1024)
             kind = sniff(head)
             suffix = os.path.splitext(path)[1].lower()
@@ -100,23 +116,42 @@ def inspect(path: str) -> Inspected | Refused:
                 return Refused("raw photo, not supported yet", "raw")
             if kind == "other":
                 return Refused(not_image(head) if suffix in IMAGE_SUFFIXES else None)
+            limits.check_file_size(stamp.size)
             file.seek(0)
-            digest = hashlib.file_digest(file, "sha256").digest()
-        pages = _pages(path, kind)
-        return Inspected(digest, kind, pages, *_peaks(path, kind, pages))
+            digest = _digest(file)
+            pages = _pages(path, file, kind, limits)
+            return Inspected(digest, kind, pages, *_peaks(path, file, kind, pages), stamp)
     except RefusalError as exc:
         return Refused(str(exc), kind)
     except OSError as exc:
         return Refused((exc.strerror or str(exc)).lower(), "unreadable")
+    except Exception:  # as in `decode`
+        return Refused(f"damaged {kind.upper()}", kind)
 
 
-def decode(source: str | io.BytesIO, kind: str, page: int, recipe: Recipe) -> Decoded | Refused:
-    """Decode one page of a file, at a path or in memory; page 0 is a file that is one image."""
+def _digest(file: BinaryIO) -> bytes:
+    """The SHA-256 of all of a file."""
+    found = hashlib.sha256()
+    while block := file.read(_BLOCK):
+        found.update(block)
+        if len(block) == _BLOCK:  # a slow disk may take long over a large file: it is stuck when nothing comes
+            alive()
+    return found.digest()
+
+
+def decode(
+    source: str | io.BytesIO, kind: str, page: int, recipe: Recipe, stamp: Stamp | None = None
+) -> Decoded | Refused:
+    """Decode one page of a file, at a path or in memory; page 0 is a file that is one image.
+
+    stamp: the file's as it was inspected; one that has changed since is refused.
+    """
     started = time.perf_counter()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of odd EXIF and palettes: the picture is what counts
-            image, size, tables = _open(source, kind, page, recipe.dpi)
+        with silence():
+            with steady(source, stamp) if isinstance(source, str) else nullcontext((source, stamp)) as (file, _):
+                image, size, tables = _open(source, file, kind, page, recipe)
+            image = _rgb(image)
             pixels = resize(image, recipe.size, recipe.resample)
             measures = measure(image, stored_size=size, jpeg_quantization=tables)
             thumbnail = _thumbnail(image) if recipe.thumbnail else None
@@ -144,26 +179,36 @@ def decode_bytes(data: bytes, recipe: Recipe) -> Decoded | Refused:
 _Opened = tuple[Image.Image, tuple[int, int], "Mapping[int, list[int]] | None"]
 
 
-def _open(source: str | io.BytesIO, kind: str, page: int, dpi: int) -> _Opened:
-    """An upright RGB image, its full upright size, and its JPEG quantisation tables."""
+def _open(source: str | io.BytesIO, file: BinaryIO, kind: str, page: int, recipe: Recipe) -> _Opened:
+    """An upright image, its full upright size, and its JPEG quantisation tables.
+
+    Pillow gets the open file: of a path it would map some pictures into memory, and one that shrinks is a SIGBUS.
+    """
     if kind == "pdf":
-        drawn = documents.render(source, page, dpi)
+        drawn = documents.render(source, page, recipe.dpi, recipe.limits)
         return drawn, drawn.size, None
-    with Image.open(source) as image:
+    with Image.open(file) as image:
         if page:
             image.seek(page - 1)
-        if image.width * image.height > MAX_PIXELS:
-            raise RefusalError(
-                f"{image.width * image.height / 1e6:,.0f} megapixels, over the limit of {MAX_PIXELS // 10**6}"
-            )
-        turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+        recipe.limits.check_pixels(image.width, image.height)
+        turned = _orientation(image) >= 5
         tags = getattr(image, "tag_v2", None)  # a TIFF's size as stored: Pillow has turned that of `image` already
         width, height = (tags[256], tags[257]) if tags and image.format == "TIFF" else image.size
         size = (height, width) if turned else (width, height)
         tables = getattr(image, "quantization", None) if image.format in ("JPEG", "MPO") else None
         image.draft(image.mode, (DRAFT, DRAFT))
-        ImageOps.exif_transpose(image, in_place=True)  # else it copies what need not be turned, too
-        return _rgb(image), size, tables
+        image.load()  # of a TIFF, Pillow turns the picture then, and drops its orientation
+        turn = _TURNS.get(_orientation(image))
+        return (image if turn is None else image.transpose(turn)), size, tables
+
+
+def _orientation(image: Image.Image) -> int:
+    """How the camera was held, 1 to 8, as far as its EXIF can be read."""
+    try:
+        told = image.getexif().get(0x0112, 1)
+    except Exception:
+        return 1
+    return told if isinstance(told, int) else 1
 
 
 def _rgb(image: Image.Image) -> Image.Image:
@@ -204,37 +249,39 @@ def _shallow(band: Image.Image, white: float) -> Image.Image:
 
 
 def _thumbnail(image: Image.Image) -> bytes:
-    """A JPEG at most 640 px wide."""
-    if image.width > THUMBNAIL_WIDTH:
-        height = max(1, round(image.height * THUMBNAIL_WIDTH / image.width))
-        image = image.resize((THUMBNAIL_WIDTH, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    """A JPEG at most 640 px wide, and as high as a JPEG may be."""
+    scale = min(1.0, THUMBNAIL_WIDTH / image.width, _HIGHEST / image.height)
+    if scale < 1:
+        size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+        image = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
     out = io.BytesIO()
     image.save(out, "JPEG", quality=THUMBNAIL_QUALITY)
     return out.getvalue()
 
 
-def _pages(path: str, kind: str) -> tuple[int, ...]:
+def _pages(path: str, file: BinaryIO, kind: str, limits: Limits) -> tuple[int, ...]:
     """The page numbers of a file; () when it is one image."""
     if kind == "tiff":
         try:
-            with warnings.catch_warnings(), Image.open(path) as image:
-                warnings.simplefilter("ignore")
+            limits.check_pages(documents.directories(file))
+            with Image.open(file) as image:
                 frames = int(getattr(image, "n_frames", 1))
+        except RefusalError:
+            raise
         except Exception as exc:
             raise RefusalError("damaged TIFF") from exc
         return tuple(range(1, frames + 1)) if frames > 1 else ()
     if kind == "pdf":
-        return tuple(range(1, documents.page_count(path) + 1))
+        return tuple(range(1, documents.page_count(path, limits) + 1))
     return ()
 
 
-def _peaks(path: str, kind: str, pages: Sequence[int]) -> tuple[int, int]:
+def _peaks(path: str, file: BinaryIO, kind: str, pages: Sequence[int]) -> tuple[int, int]:
     """Inspected.peak and .rendered, from headers alone; 0 where they cannot be read: decoding says what is wrong."""
     try:
         if kind == "pdf":
             return documents.held(path), documents.rendered(path, pages)
-        with warnings.catch_warnings(), Image.open(path) as image:
-            warnings.simplefilter("ignore")
+        with Image.open(file) as image:
             peaks = []
             for page in pages or (0,):
                 if page:

@@ -1,21 +1,24 @@
-"""PDFs: how many pages one has, what rendering takes, and a page as a picture."""
+"""Files of many pages: how many one has; of a PDF what rendering takes, and a page as a picture."""
 
 from __future__ import annotations
 
 import io
 import os
+import struct
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 from PIL import Image
 
-from pictocli.kinds import MAX_PIXELS, RefusalError
+from pictocli.kinds import Limits, RefusalError
 
-__all__ = ["held", "page_count", "render", "rendered"]
+__all__ = ["directories", "held", "page_count", "render", "rendered"]
 
 _RENDERED = 7  # bytes a pixel of a page: MuPDF's three and Pillow's four
 
 _LARGE = 2**20  # bytes of a picture; smaller ones, such as a letter's head, may be wanted for the next page
+_DIRECTORIES = 1_000_000  # that are counted, 2 µs each
+_OBJECTS = 20_000  # looked at for pictures, 18 µs each; a file may claim 8 million
 
 _last: tuple[object, Any] | None = None  # the PDF of the page before: its pages come one after another
 
@@ -27,7 +30,10 @@ def _document(source: str | io.BytesIO) -> Any:
 
     pymupdf.TOOLS.mupdf_display_errors(False)
     pymupdf.TOOLS.mupdf_display_warnings(False)
-    key = (source, os.stat(source).st_mtime_ns) if isinstance(source, str) else None
+    key = None
+    if isinstance(source, str):
+        status = os.stat(source)
+        key = (source, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
     if _last is not None and _last[0] == key:
         return _last[1]
     try:
@@ -36,21 +42,46 @@ def _document(source: str | io.BytesIO) -> Any:
             if isinstance(source, str)
             else pymupdf.open(stream=source.getvalue(), filetype="pdf")
         )
+        locked = document.needs_pass
+        pages = 0 if locked else document.page_count
     except Exception as exc:
         raise RefusalError("damaged PDF") from exc
-    if document.needs_pass:
+    if locked:
         raise RefusalError("password-protected")
-    if document.page_count == 0:
+    if pages == 0:
         raise RefusalError("PDF without pages")
-    document.largest = _largest(document)
-    if isinstance(source, str):  # a stream's id may soon be another stream's
+    document.largest = None
+    if key is not None:  # a stream's id may soon be another stream's
         _last = (key, document)
     return document
 
 
-def page_count(path: str) -> int:
-    """How many pages a PDF has. Raises RefusalError."""
-    return int(_document(path).page_count)
+def page_count(path: str, limits: Limits) -> int:
+    """How many pages a PDF has. Raises RefusalError, also when they are too many."""
+    count = int(_document(path).page_count)
+    limits.check_pages(count)
+    return count
+
+
+def directories(file: BinaryIO) -> int:
+    """How many pages a TIFF has at most: the directories of its chain, counted without reading them."""
+    file.seek(0)
+    head = file.read(16)
+    order = "<" if head[:2] == b"II" else ">"
+    big = head[2:4] in (b"+\0", b"\0+")
+    counted, entry, after = ("Q", 20, "Q") if big else ("H", 12, "I")
+    size, width = struct.calcsize(counted), struct.calcsize(after)
+    at, seen = int.from_bytes(head[8:16] if big else head[4:8], "little" if order == "<" else "big"), set[int]()
+    while at and at not in seen and len(seen) < _DIRECTORIES:
+        seen.add(at)
+        try:
+            file.seek(at)
+            (entries,) = struct.unpack(order + counted, file.read(size))
+            file.seek(at + size + entry * entries)
+            (at,) = struct.unpack(order + after, file.read(width))
+        except (struct.error, OverflowError, ValueError, OSError):  # it ends here
+            break
+    return len(seen)
 
 
 def rendered(path: str, pages: Sequence[int]) -> int:
@@ -68,29 +99,34 @@ def _area(document: Any, index: int) -> float:
 
 def held(path: str) -> int:
     """The bytes that its largest picture takes while a page is drawn with it, at whatever resolution."""
-    return int(_document(path).largest)
+    return _largest(_document(path))
 
 
 def _largest(document: Any) -> int:
-    found = 0
-    for xref in range(1, document.xref_length()):
-        if document.xref_is_image(xref):
-            told = {name: document.xref_get_key(xref, name)[1] for name in ("Width", "Height", "BitsPerComponent")}
-            width, height, bits = (int(each) if each.isdigit() else 8 for each in told.values())
-            found = max(found, width * height * bits // 8 * (1 if bits == 1 else 3))
-    return found
+    """The bytes of its largest picture, as far as the first objects tell."""
+    if document.largest is None:
+        found = 0
+        for xref in range(1, min(document.xref_length(), _OBJECTS)):
+            if document.xref_is_image(xref):
+                told = {name: document.xref_get_key(xref, name)[1] for name in ("Width", "Height", "BitsPerComponent")}
+                width, height, bits = (int(each) if each.isdigit() else 8 for each in told.values())
+                found = max(found, width * height * bits // 8 * (1 if bits == 1 else 3))
+        document.largest = found
+    return int(document.largest)
 
 
-def render(source: str | io.BytesIO, page: int, dpi: int) -> Image.Image:
+def render(source: str | io.BytesIO, page: int, dpi: int, limits: Limits) -> Image.Image:
     """A page as an RGB picture at `dpi`. Raises RefusalError."""
     import pymupdf
 
     document = _document(source)
+    largest = _largest(document)
+    if largest > limits.max_pixels * 1e6 / 8 or document.xref_length() > _OBJECTS:  # a pixel takes a bit at least
+        for picture in document.get_page_images(page - 1, full=True):
+            limits.check_pixels(picture[2], picture[3], " on a page")
     sheet = document[page - 1]
-    pixels = sheet.rect.width * sheet.rect.height * (dpi / 72) ** 2
-    if pixels > MAX_PIXELS:
-        raise RefusalError(f"{pixels / 1e6:,.0f} megapixels at {dpi} DPI, over the limit of {MAX_PIXELS // 10**6}")
+    limits.check_pixels(sheet.rect.width * dpi / 72, sheet.rect.height * dpi / 72, f" at {dpi} DPI")
     drawn = sheet.get_pixmap(dpi=dpi, alpha=False, colorspace="rgb")
-    if document.largest > _LARGE:
+    if largest > _LARGE:
         pymupdf.TOOLS.store_shrink(100)  # else it keeps up to 256 MB of what pages were drawn from
     return Image.frombytes("RGB", (drawn.width, drawn.height), drawn.samples_mv)

@@ -17,6 +17,7 @@ from pictocli.candidates import IndexOptions, Target
 from pictocli.claims import claimed
 from pictocli.errors import ModelError, StoreError, ValidationError, check_range
 from pictocli.indexing import Indexer
+from pictocli.kinds import Limits
 from pictocli.looking import embed_reference
 from pictocli.metadata import Metadata
 from pictocli.protocols import Progress
@@ -52,6 +53,10 @@ def index(
     pdf_dpi: int | None = None,
     thumbnails: bool = False,
     metadata: str | None = None,
+    max_pixels: int = 200,
+    max_file_size: int = 1000,
+    max_pages: int = 2000,
+    max_seconds: int = 30,
     force: bool = False,
     dry_run: bool = False,
 ) -> IndexReport:
@@ -59,6 +64,10 @@ def index(
     check_range("batch_size", 16 if batch_size is None else batch_size, 1, 4096)
     check_range("workers", default_workers() if workers is None else workers, 0, 256)
     check_range("pdf_dpi", 72 if pdf_dpi is None else pdf_dpi, 8, 1200)
+    check_range("max_pixels", max_pixels, 1, 100_000)
+    check_range("max_file_size", max_file_size, 1, 1_000_000)
+    check_range("max_pages", max_pages, 1, 1_000_000)
+    check_range("max_seconds", max_seconds, 1, 86_400)
     if not paths:
         raise ValidationError("no PATH given", "picto index FOLDER")
     missing = [each for each in paths if not os.path.exists(each)]
@@ -67,6 +76,7 @@ def index(
         batch_size=batch_size,
         workers=default_workers() if workers is None else workers,
         rules=Rules(tuple(include), tuple(exclude), hidden, follow),
+        limits=Limits(max_pixels, max_file_size, max_pages, max_seconds),
         pdf_dpi=pdf_dpi,
         thumbnails=thumbnails,
         metadata=Metadata(metadata) if metadata else None,

@@ -21,16 +21,20 @@ from pictocli.interrupts import held
 from pictocli.pipeline import DEFAULT_DPI, ahead, inspected
 from pictocli.protocols import Progress
 from pictocli.records import IndexReport, ModelSpec, Skipped
+from pictocli.scan import LATEST
 from pictocli.sqlite import FileRow, FinishedFile, PageRow, SqliteStore
+from pictocli.steady import Stamp
 from pictocli.workers import Workers
 
 __all__ = ["Indexer"]
 
+LARGE = 10**7  # bytes; larger files are worth a word, as the reference system has it
+
 
 @dataclass(slots=True)
 class _Work:
-    """A file on its way through. thumbnails: whether they are asked for, or were kept of it so far. peak: bytes that
-    decoding a page of it takes at most.
+    """A file on its way through. thumbnails: whether they are asked for, or were kept of it so far. stamp: as it was
+    inspected. peak: bytes that decoding a page of it takes at most.
 
     linked: page → content that is there; stale: page → content that lacks something.
 
@@ -42,6 +46,7 @@ class _Work:
     file: FileRow
     moved: bool
     thumbnails: bool
+    stamp: Stamp
     peak: int
     linked: dict[int, int]
     stale: dict[int, int]
@@ -73,7 +78,7 @@ class Indexer:
         self.store, self.spec, self.brain, self.options, self.progress = store, spec, brain, options, progress
         self.report = IndexReport(dry_run=options.dry_run)
         self._candidates = Candidates(store, options, self.report, progress)
-        self._workers = Workers(options.workers)
+        self._workers = Workers(options.workers, options.limits.max_seconds)
         self._batch, self._under_way = _Batch(), _Batch()
         self._settled: set[bytes] = set()  # hashes of which no file is gone: ten thousand copies are looked at once
         self._in_flight: dict[tuple[bytes | None, int], list[tuple[Candidate, Inspected]]] = {}
@@ -103,9 +108,10 @@ class Indexer:
     # -- ahead of the model -----------------------------------------------------------------------------------------
 
     def _decoded(self, candidates: Iterable[Candidate]) -> Iterator[tuple[tuple[_Work, int], Decoded | Refused]]:
+        limits = self.options.limits
         calls = (
-            ((work, page), work.peak, decode, (work.candidate.path, work.file.kind, page, recipe))
-            for candidate, what in inspected(self._workers, ((each, each.path) for each in candidates))
+            ((work, page), work.peak, decode, (work.candidate.path, work.file.kind, page, recipe, work.stamp))
+            for candidate, what in inspected(self._workers, ((each, each.path) for each in candidates), limits)
             for work, page, recipe in self._plan(candidate, what)
         )
         return ahead(self._workers, calls, self._batch_size() + 4 * self.options.workers)
@@ -116,6 +122,7 @@ class Indexer:
         if isinstance(what, Refused):
             self._skip(candidate, what)
             return []
+        self.report.large += what.stamp.size > LARGE
         key = (what.digest, self._dpi(candidate, what))
         if key in self._in_flight:  # the same bytes are on their way: wait for them
             self._in_flight[key].append((candidate, what))
@@ -125,19 +132,19 @@ class Indexer:
             self._finish([work])
             return []
         self._in_flight[key] = []
-        recipe = Recipe(self.spec.image_size, self.spec.resample, work.file.dpi, work.thumbnails)
+        recipe = Recipe(self.spec.image_size, self.spec.resample, work.file.dpi, work.thumbnails, self.options.limits)
         return [(work, page, recipe) for page in what.pages or (0,) if page not in work.linked]
 
     def _work(self, candidate: Candidate, what: Inspected) -> _Work:
         """What a file needs, after one that has moved has been given its new place."""
-        known, found, dpi = candidate.known, candidate.found, self._dpi(candidate, what)
-        pages = what.pages or (0,)
+        known, dpi, pages = candidate.known, self._dpi(candidate, what), what.pages or (0,)
+        size, mtime_ns = what.stamp.size, min(what.stamp.mtime_ns, LATEST)  # of these bytes: the walk was earlier
         file = FileRow(
-            candidate.folder_id, found.name, what.kind, found.size, found.mtime_ns, what.digest, len(pages), dpi
+            candidate.folder_id, candidate.found.name, what.kind, size, mtime_ns, what.digest, len(pages), dpi
         )
         moved = known is None and self._move(file)
         thumbnails = self.options.thumbnails or (
-            known is not None and self.store.has_thumbnail(candidate.folder_id, found.name)
+            known is not None and self.store.has_thumbnail(candidate.folder_id, file.name)
         )
         linked: dict[int, int] = {}
         stale: dict[int, int] = {}
@@ -145,7 +152,8 @@ class Indexer:
             if page_dpi == dpi and page in pages and embedded:
                 whole = (thumbnail or not thumbnails) and not self.options.force
                 (linked if whole else stale)[page] = content_id
-        return _Work(candidate, file, moved, thumbnails, what.peak_at(dpi), linked, stale, len(pages) - len(linked))
+        peak, left = what.peak_at(dpi), len(pages) - len(linked)
+        return _Work(candidate, file, moved, thumbnails, what.stamp, peak, linked, stale, left)
 
     def _dpi(self, candidate: Candidate, what: Inspected) -> int:
         if what.kind != "pdf":

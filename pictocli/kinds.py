@@ -1,10 +1,12 @@
-"""Tells what a file is by its first kilobyte, whatever it is called."""
+"""Tells what a file is by its first kilobyte, whatever it is called, and how large it may be."""
 
 from __future__ import annotations
 
-__all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "RAW_SUFFIXES", "RefusalError", "not_image", "sniff"]
+import math
+import re
+from dataclasses import dataclass
 
-MAX_PIXELS = 200_000_000  # decodes to 600 MB; beyond it lie bombs and stitched scans that would starve the machine
+__all__ = ["IMAGE_SUFFIXES", "RAW_SUFFIXES", "Limits", "RefusalError", "not_image", "sniff"]
 
 IMAGE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".heif", ".avif",
@@ -14,8 +16,49 @@ IMAGE_SUFFIXES = frozenset(
 RAW_SUFFIXES = frozenset((".cr2", ".nef", ".arw", ".dng", ".orf", ".rw2", ".pef", ".srw"))
 
 
+_OVER = re.compile(r"over --(max-[a-z-]+) ([0-9]+)$")
+
+
 class RefusalError(Exception):
     """A reason not to decode a file, on its way to becoming a value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What is refused above: bombs, and what would starve the machine. A reason names the option that raises a limit.
+
+    max_pixels: megapixels of a picture, of a rendered page, of a picture on a page; 200 decode to 600 MB.
+    max_file_size: megabytes of a file. max_pages: of a PDF or TIFF. max_seconds: of decoding one picture or page; what
+    takes longer is tried again by each run, as that may be a disk that has stalled.
+    """
+
+    max_pixels: int = 200
+    max_file_size: int = 1000
+    max_pages: int = 2000
+    max_seconds: int = 30
+
+    def check_pixels(self, width: float, height: float, at: str = "") -> None:
+        """Raise RefusalError for a picture of too many pixels. at: what is said of them, " at 72 DPI"."""
+        self._check("max_pixels", width * height / 1e6, f"megapixels{at}")
+
+    def check_file_size(self, size: int) -> None:
+        """Raise RefusalError for a file of too many bytes."""
+        self._check("max_file_size", size / 1e6, "MB")
+
+    def check_pages(self, count: int) -> None:
+        """Raise RefusalError for a document of too many pages."""
+        self._check("max_pages", count, "pages")
+
+    def _check(self, name: str, value: float, unit: str) -> None:
+        limit = getattr(self, name)
+        if value > limit:
+            told = f"{math.ceil(value):,}" if math.isfinite(value) else "endless"
+            raise RefusalError(f"{told} {unit}, over --{name.replace('_', '-')} {limit}")
+
+    def allow(self, reason: str) -> bool:
+        """Whether a file that was refused for `reason` may pass now: it was a limit, and that has been raised."""
+        over = _OVER.search(reason)
+        return over is not None and getattr(self, over[1].replace("-", "_"), 0) > int(over[2])
 
 
 def sniff(head: bytes) -> str:

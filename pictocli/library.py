@@ -55,8 +55,8 @@ class Library(Reader):
 
         options: dataset (the folder's name), model ("auto"), device ("auto"), batch_size (16, more on a GPU), workers
         (one a core), include, exclude (globs), hidden, follow, pdf_dpi (72), thumbnails, metadata (a CSV's or JSONL's
-        path), force, dry_run; as in `picto index --help`. A path that does not exist is listed in the report's
-        `missing`.
+        path), max_pixels (200, in millions), max_file_size (1000, in MB), max_pages (2000), max_seconds (30), force,
+        dry_run; as in `picto index --help`. A path that does not exist is listed in the report's `missing`.
         Raises ValidationError, ModelMismatchError, ModelError, StoreError.
         """
         from pictocli.filling import index  # numpy, Pillow

@@ -44,4 +44,4 @@ def _decode(reference: Reference, recipe: Recipe) -> Decoded | Refused:
         return seen
     if reference.page is not None and reference.page not in seen.pages:
         return Refused(f"it has {len(seen.pages)} pages" if seen.pages else "it has no pages")
-    return decode(reference.path, seen.kind, reference.page or (seen.pages or (0,))[0], recipe)
+    return decode(reference.path, seen.kind, reference.page or (seen.pages or (0,))[0], recipe, seen.stamp)

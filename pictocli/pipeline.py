@@ -10,6 +10,7 @@ import numpy as np
 
 from pictocli.brain import Model, checked
 from pictocli.decode import Decoded, Inspected, Refused, inspect
+from pictocli.kinds import Limits
 from pictocli.workers import CrashedError, Job, LateError, Workers
 
 __all__ = ["DEFAULT_DPI", "ahead", "embedded", "inspected"]
@@ -27,7 +28,7 @@ def _outcome(pool: Workers, job: Job) -> Any:
     except CrashedError:
         return Refused("crashed its decoder", "crash")
     except LateError:  # of a share that stalls, or a decoder that does not end: who knows; the next run tries again
-        return Refused(f"took longer than {pool.limit:g} s", "unreadable")
+        return Refused(f"not done in time, over --max-seconds {pool.limit:g}", "unreadable")
 
 
 def ahead(
@@ -50,9 +51,9 @@ def ahead(
         yield item, _outcome(pool, job)
 
 
-def inspected(pool: Workers, files: Iterable[tuple[T, str]]) -> Iterator[tuple[T, Inspected | Refused]]:
+def inspected(pool: Workers, files: Iterable[tuple[T, str]], limits: Limits) -> Iterator[tuple[T, Inspected | Refused]]:
     """What files are, given as (item, path), in the same order. Each takes but a hash and a kind."""
-    return ahead(pool, ((item, 0, inspect, (path,)) for item, path in files))
+    return ahead(pool, ((item, 0, inspect, (path, limits)) for item, path in files))
 
 
 def embedded(

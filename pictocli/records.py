@@ -171,9 +171,9 @@ class IndexReport:
     """What one run did. Counts are images (a page of a PDF is one); `unchanged`, `moved` and `described` are files.
 
     indexed: decoded and embedded. copied: shares the embedding of the same bytes elsewhere. updated: given what it
-    lacked, such as a thumbnail. described: given metadata. unmatched: rows of the metadata
-    file that no file took. missing: PATHs that do not exist. In a dry run `indexed`
-    counts the files that would be opened.
+    lacked, such as a thumbnail. described: given metadata. unmatched: rows of the metadata file that no file took.
+    large: files above 10 MB that were opened. missing: PATHs that do not exist. In a dry run `indexed` counts the files
+    that would be opened.
     """
 
     indexed: int = 0
@@ -183,6 +183,7 @@ class IndexReport:
     updated: int = 0
     described: int = 0
     unmatched: int = 0
+    large: int = 0
     skipped: list[Skipped] = field(default_factory=list)
     seconds: float = 0.0
     interrupted: bool = False

@@ -13,6 +13,7 @@ from typing import Any
 from pictocli.brain import Model, tag_rows, taxonomy_of
 from pictocli.decode import Decoded, Inspected, Recipe, decode
 from pictocli.errors import PictoError
+from pictocli.kinds import Limits
 from pictocli.pipeline import ahead, embedded, inspected
 from pictocli.protocols import Progress
 from pictocli.recall import check_when_due
@@ -21,6 +22,8 @@ from pictocli.staging import Staging
 from pictocli.workers import Workers
 
 __all__ = ["reembed"]
+
+_ALLOWED = Limits(*[2**31] * 4)  # what is in the library passed the limits that its user gave
 
 
 def reembed(store: Staging, model: Model, *, batch_size: int | None, workers: int, progress: Progress) -> IndexReport:
@@ -64,13 +67,14 @@ def _decoded(
     """(content id, picture) of those (content id, page, dpi, hash, kind, path) whose files are there as they were."""
 
     def calls() -> Iterator[Any]:
-        for (content_id, page, dpi, digest, kind, path), seen in inspected(pool, ((row, row[5]) for row in rows)):
+        files = ((row, row[5]) for row in rows)
+        for (content_id, page, dpi, digest, kind, path), seen in inspected(pool, files, _ALLOWED):
             if not isinstance(seen, Inspected) or seen.digest != digest:
                 reason = "changed since it was indexed" if isinstance(seen, Inspected) else str(seen.reason)
                 report.skipped.append(Skipped(path, reason))
                 continue
-            recipe = Recipe(model.spec.image_size, model.spec.resample, dpi, thumbnail=False)
-            yield (content_id, path), seen.peak_at(dpi), decode, (path, kind, page, recipe)
+            recipe = Recipe(model.spec.image_size, model.spec.resample, dpi, False, _ALLOWED)
+            yield (content_id, path), seen.peak_at(dpi), decode, (path, kind, page, recipe, seen.stamp)
 
     for (content_id, path), result in ahead(pool, calls()):
         if isinstance(result, Decoded):

@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 from pictocli.records import Skipped
 
-__all__ = ["Found", "Rules", "walk"]
+__all__ = ["LATEST", "Found", "Rules", "walk"]
 
+LATEST = 2**63 - 1  # ns since 1970, in the year 2262: a broken clock goes further, an integer of SQLite does not
 # What cameras, Macs, Windows and NAS boxes leave beside pictures: never pictures themselves.
-_LATEST = 2**63 - 1  # ns since 1970, in the year 2262: a broken clock goes further, an integer of SQLite does not
 JUNK = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", "@eaDir", "#recycle", "$RECYCLE.BIN", "__MACOSX"})
 
 
@@ -95,7 +95,7 @@ def _sorted_out(entries: Sequence[os.DirEntry[str]], folder: str, rules: Rules) 
                     folders.append(path)
             elif entry.is_file(follow_symlinks=rules.follow) and rules.passes(path, entry.name):
                 stat = entry.stat(follow_symlinks=rules.follow)
-                files.append(Found(entry.name, stat.st_size, min(stat.st_mtime_ns, _LATEST)))
+                files.append(Found(entry.name, stat.st_size, min(stat.st_mtime_ns, LATEST)))
         except OSError:
             continue  # it went away between the listing and the look; the next run sees what is there then
     return files, folders

@@ -174,6 +174,8 @@ class Terminal:
         if report.unmatched:
             rows = f"{counted(report.unmatched, 'row')} of the metadata file"
             self.talk(f"{self._paint('warning', 33)}: {rows} matched no file")
+        if report.large:
+            self.talk(f"{self._paint('warning', 33)}: {counted(report.large, 'file')} above 10 MB")
         self._skipped(report.skipped)
 
     def retagged(self, report: RetagReport) -> None:

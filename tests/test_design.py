@@ -29,7 +29,7 @@ ROWS = (
     ("errors", "records", "display", "progress", "interrupts"),
     ("weights", "workers"),
     ("protocols", "schema", "rules", "checkpoint", "text", "scan", "kinds", "metadata", "options", "preprocess",
-     "claims", "render", "tables", "pairs", "toml_lines", "openvino_vision"),
+     "claims", "render", "tables", "pairs", "toml_lines", "openvino_vision", "silence", "steady"),
     ("catalog", "retagging", "taxonomy", "hub", "siglip", "tower", "pixels", "documents"),
     ("selection",),
     ("tagging", "sqlite", "queries", "decode"),

@@ -49,13 +49,13 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
     found = Calls()
     inspect, decode, begin = pipeline.inspect, indexing.decode, brain.Brain.begin
 
-    def inspecting(path: str) -> Any:
+    def inspecting(path: str, limits: Any) -> Any:
         found.inspected.append(path)
-        return inspect(path)
+        return inspect(path, limits)
 
-    def decoding(path: str, kind: str, page: int, recipe: Any) -> Any:
+    def decoding(path: str, kind: str, page: int, recipe: Any, stamp: Any) -> Any:
         found.decoded.append((path, page))
-        return decode(path, kind, page, recipe)
+        return decode(path, kind, page, recipe, stamp)
 
     def embedding(self: brain.Brain, pixels: Any, measures: Any) -> Any:
         found.embedded += len(pixels)
@@ -337,7 +337,7 @@ def test_a_changed_file_that_cannot_be_read_keeps_what_was_known(
     before = library_of(rows)
     os.utime(album / "b.png", ns=(10**18, 10**18))
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "inspect", lambda _path: Refused("permission denied", "unreadable"))
+        patch.setattr(pipeline, "inspect", lambda *_: Refused("permission denied", "unreadable"))
         index(album)
     assert library_of(rows) == before
 
@@ -359,10 +359,10 @@ def test_an_unreadable_folder_is_reported_and_the_rest_indexed(
 
 
 def crash_on(name: str, page: int, real: Callable[..., Any]) -> Callable[..., Any]:
-    def decode(path: str, kind: str, number: int, recipe: Any) -> Any:
+    def decode(path: str, kind: str, number: int, *rest: Any) -> Any:
         if path.endswith(name) and number == page:
             raise CrashedError
-        return real(path, kind, number, recipe)
+        return real(path, kind, number, *rest)
 
     return decode
 
@@ -691,12 +691,12 @@ def test_pictures_are_decoded_within_their_bytes(
     submit, result = Workers.submit, Workers.result
 
     def submitting(self: Workers, call: Any, *args: Any) -> Any:
-        under_way.append(under_way[-1] + 1 if under_way else 1) if len(args) == 4 else None
+        under_way.append(under_way[-1] + 1 if under_way else 1) if len(args) == 5 else None
         return submit(self, call, *args)
 
     def resulting(self: Workers, job: Any) -> Any:
         found = result(self, job)
-        under_way.append(under_way[-1] - 1) if len(job.args) == 4 else None
+        under_way.append(under_way[-1] - 1) if len(job.args) == 5 else None
         return found
 
     monkeypatch.setattr(Workers, "submit", submitting)
