@@ -46,8 +46,8 @@ def model_id(name: str) -> str:
     """The id under which a database keeps the model that the user calls `name`."""
     if name == "mini":
         return name
-    folder = Path(hub.NAMES.get(name, name)).expanduser()
-    return str(folder.resolve()) if folder.is_dir() else hub.NAMES.get(name, name)
+    folder = os.path.expanduser(hub.NAMES.get(name, name))
+    return os.path.realpath(folder) if os.path.isdir(folder) else hub.NAMES.get(name, name)
 
 
 def taxonomy_of(catalog: Catalog) -> Taxonomy:
@@ -74,7 +74,7 @@ def calibration_file(spec: ModelSpec, taxonomy: Taxonomy) -> Path:
 
 def shipped_calibration(spec: ModelSpec) -> Path | None:
     """Where a model's own calibration would lie; None for a hub's, which bring none and need not be fetched for it."""
-    if spec.id == "mini" or Path(spec.id).is_dir():
+    if spec.id == "mini" or os.path.isdir(spec.id):
         return Path(hub.NAMES.get(spec.id, spec.id)) / calibration.FILE
     return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import struct
@@ -42,6 +43,7 @@ def _document(source: str | io.BytesIO) -> Any:
             if isinstance(source, str)
             else pymupdf.open(stream=source.getvalue(), filetype="pdf")
         )
+        document.largest = _largest(document)  # first: reading a damaged file may mend it, and that takes pages away
         locked = document.needs_pass
         pages = 0 if locked else document.page_count
     except Exception as exc:
@@ -50,7 +52,6 @@ def _document(source: str | io.BytesIO) -> Any:
         raise RefusalError("password-protected")
     if pages == 0:
         raise RefusalError("PDF without pages")
-    document.largest = None
     if key is not None:  # a stream's id may soon be another stream's
         _last = (key, document)
     return document
@@ -99,20 +100,19 @@ def _area(document: Any, index: int) -> float:
 
 def held(path: str) -> int:
     """The bytes that its largest picture takes while a page is drawn with it, at whatever resolution."""
-    return _largest(_document(path))
+    return int(_document(path).largest)
 
 
 def _largest(document: Any) -> int:
     """The bytes of its largest picture, as far as the first objects tell."""
-    if document.largest is None:
-        found = 0
-        for xref in range(1, min(document.xref_length(), _OBJECTS)):
+    found = 0
+    for xref in range(1, min(document.xref_length(), _OBJECTS)):
+        with contextlib.suppress(Exception):  # an object that cannot be read is not drawn, and others may be
             if document.xref_is_image(xref):
                 told = {name: document.xref_get_key(xref, name)[1] for name in ("Width", "Height", "BitsPerComponent")}
                 width, height, bits = (int(each) if each.isdigit() else 8 for each in told.values())
                 found = max(found, width * height * bits // 8 * (1 if bits == 1 else 3))
-        document.largest = found
-    return int(document.largest)
+    return found
 
 
 def render(source: str | io.BytesIO, page: int, dpi: int, limits: Limits) -> Image.Image:
@@ -120,13 +120,14 @@ def render(source: str | io.BytesIO, page: int, dpi: int, limits: Limits) -> Ima
     import pymupdf
 
     document = _document(source)
-    largest = _largest(document)
-    if largest > limits.max_pixels * 1e6 / 8 or document.xref_length() > _OBJECTS:  # a pixel takes a bit at least
+    if not 0 < page <= document.page_count:  # what was drawn before may have mended the file
+        raise RefusalError("no such page")
+    if document.largest > limits.max_pixels * 1e6 / 8 or document.xref_length() > _OBJECTS:  # a pixel takes a bit
         for picture in document.get_page_images(page - 1, full=True):
             limits.check_pixels(picture[2], picture[3], " on a page")
     sheet = document[page - 1]
     limits.check_pixels(sheet.rect.width * dpi / 72, sheet.rect.height * dpi / 72, f" at {dpi} DPI")
     drawn = sheet.get_pixmap(dpi=dpi, alpha=False, colorspace="rgb")
-    if largest > _LARGE:
+    if document.largest > _LARGE:
         pymupdf.TOOLS.store_shrink(100)  # else it keeps up to 256 MB of what pages were drawn from
     return Image.frombytes("RGB", (drawn.width, drawn.height), drawn.samples_mv)

@@ -70,6 +70,7 @@ def index(
     check_range("max_seconds", max_seconds, 1, 86_400)
     if not paths:
         raise ValidationError("no PATH given", "picto index FOLDER")
+    dataset = dataset and _readable(dataset)
     missing = [each for each in paths if not os.path.exists(each)]
     present = [each for each in paths if each not in missing]
     options = IndexOptions(

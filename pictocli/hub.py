@@ -63,8 +63,8 @@ def resolve(
     if name == "mini":
         return ModelFiles("mini", fingerprint(_MINI), _MINI)
     model = NAMES.get(name, name)
-    folder = Path(model).expanduser()
-    if folder.is_dir():
+    folder = Path(os.path.expanduser(model))  # Path's own raises for a user or a name that cannot be
+    if os.path.isdir(folder):
         folder = folder.resolve()
         return ModelFiles(str(folder), fingerprint(folder), folder)
     if not _HUB_ID.fullmatch(model):

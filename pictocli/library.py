@@ -12,13 +12,16 @@ from pictocli.reading import MAX_LIMIT, Reader, question
 from pictocli.records import (
     CalibrationReport,
     Embedded,
+    Exported,
     IndexReport,
     Label,
     RetagReport,
+    Scope,
     SimilarImage,
     TaggedImage,
 )
 from pictocli.references import ImageLike
+from pictocli.schema import translated
 
 __all__ = ["MAX_LIMIT", "Library", "default_path", "labels", "open_library"]
 
@@ -119,6 +122,24 @@ class Library(Reader):
         from pictocli.filling import embed
 
         return embed(self.path, images, model, device, self.progress)
+
+    def export(
+        self, *, embeddings: bool = False, dataset: str | None = None, folder: str | None = None
+    ) -> Iterator[Exported]:
+        """Every image, of a dataset or folder or of all, with all that is kept of it, in the order of ids.
+
+        embeddings: with those of the pictures. The rows are those of one moment, and are read as they are asked for.
+        Raises NotFoundError for the dataset or folder, StoreError.
+        """
+        with translated(self.path):
+            queries = self._queries()
+            folders = queries.folders(Scope(dataset, folder))
+
+        def rows() -> Iterator[Exported]:
+            with translated(self.path):
+                yield from queries.exported(folders, embeddings=embeddings)
+
+        return rows()
 
     def by_similarity(
         self, image: ImageLike, threshold: float = 0.6, limit: int = 50, folder_path: str | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import unicodedata
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,9 @@ from typing import Any
 from pictocli.errors import NotFoundError, ValidationError
 
 __all__ = ["Metadata"]
+
+_DEEPEST = 100  # lists and objects in each other; Python reads and writes them by recursion, some 300 deep
+_TOO_DEEP = f"lists and objects lie more than {_DEEPEST} deep in each other"
 
 
 class Metadata:
@@ -71,7 +75,10 @@ def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
                         yield _object(line, f"{path}, line {number}")
                 return
             reader = csv.DictReader(file, strict=True)
-            if not {"path", "filename"} & set(reader.fieldnames or ()):
+            names = reader.fieldnames or ()
+            if twice := next((name for at, name in enumerate(names) if name in names[:at]), None):
+                raise ValidationError(f"{path} has two columns {twice}", "give each column a name of its own")
+            if not {"path", "filename"} & set(names):
                 raise ValidationError(
                     f"{path} has no column path or filename", "name the column that holds file names so"
                 )
@@ -87,9 +94,35 @@ def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
 
 def _object(line: str, where: str) -> Mapping[str, Any]:
     try:
-        value = json.loads(line)
-    except json.JSONDecodeError as exc:
+        value = json.loads(line, parse_constant=_refuse, parse_float=_finite)
+    except RecursionError as exc:
+        raise ValidationError(f"{where}: {_TOO_DEEP}") from exc
+    except ValueError as exc:  # also a number of more than 4300 digits
         raise ValidationError(f"{where}: not JSON: {exc}") from exc
     if not isinstance(value, dict):
         raise ValidationError(f"{where}: not a JSON object")
+    if _too_deep(value):
+        raise ValidationError(f"{where}: {_TOO_DEEP}")
     return value
+
+
+def _refuse(word: str) -> float:
+    raise ValueError(f"{word} is no number of JSON's; write null")
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    return value if math.isfinite(value) else _refuse(digits)
+
+
+def _too_deep(value: Any) -> bool:
+    """Whether lists and objects lie in each other too deep to be read again from wherever results are."""
+    level = [value]
+    for _ in range(_DEEPEST):
+        level = [
+            inner
+            for each in level
+            if isinstance(each, dict | list)
+            for inner in (each.values() if isinstance(each, dict) else each)
+        ]
+    return bool(level)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
 from pictocli.catalog import EXACT_BELOW, at_least
-from pictocli.records import CATEGORIES, ImageDetail, Scope
+from pictocli.errors import StoreError
+from pictocli.records import CATEGORIES, Exported, ImageDetail, Scope
 from pictocli.schema import from_db, to_db
 from pictocli.selection import Condition, Selection, one_of
 
@@ -22,11 +24,13 @@ __all__ = ["Queries"]
 _FEW = 10
 _MORE = 1.5  # times as many codes as the share that passes asks for: it is not the same everywhere
 
-_ROWS = """
+_COLUMNS = """
     SELECT i.id, r.path, o.path, f.name, i.page, d.name, i.objects, i.scenes, i.attributes, i.metadata,
-      i.thumbnail_url, c.width, c.height, c.processing_time_ms, f.mtime_ns
+      i.thumbnail_url, c.width, c.height, c.processing_time_ms, f.mtime_ns"""
+_TABLES = """
     FROM image i JOIN file f ON f.id = i.file_id JOIN folder o ON o.id = i.folder_id JOIN root r ON r.id = o.root_id
       JOIN dataset d ON d.id = r.dataset_id JOIN content c ON c.id = i.content_id"""
+_ROWS = _COLUMNS + _TABLES
 
 
 def _fields(row: Sequence[Any]) -> dict[str, Any]:
@@ -143,6 +147,33 @@ class Queries(Selection):
             has_thumbnail=bool(has_thumbnail),
             copies=copies,
         )
+
+    def exported(self, folders: list[int] | None, *, embeddings: bool) -> Iterator[Exported]:
+        """Every image in scope with all that is kept of it, in the order of ids, one at a time.
+
+        Raises StoreError for an embedding that is none.
+        """
+        vector = "(SELECT v FROM embedding WHERE content_id = c.id)" if embeddings else "NULL"
+        # CROSS JOIN and "+" keep SQLite to the order of ids: in any other it would sort all rows first
+        tables = _TABLES.replace(" JOIN ", " CROSS JOIN ")
+        scope = "" if folders is None else "WHERE +i.folder_id IN (SELECT value FROM json_each(:folders))"
+        rows = self.db.execute(
+            f"{_COLUMNS}, f.kind, f.size, i.indexed_at, c.hash, c.measures, {vector} {tables} {scope} ORDER BY i.id",
+            {"folders": json.dumps(folders)},
+        )
+        for row in rows:
+            kind, size, indexed_at, digest, measures, blob = row[-6:]
+            if blob is not None and len(blob) % 4:
+                raise StoreError(f"the embedding of image {row[0]} is damaged", "picto index --force makes it anew")
+            yield Exported(
+                **_fields(row[:-6]),
+                kind=kind,
+                size=size or 0,
+                indexed_at=_iso(indexed_at),
+                content_hash=digest.hex(),
+                measures=json.loads(measures),
+                embedding=None if blob is None else struct.unpack(f"<{len(blob) // 4}f", blob),
+            )
 
     # -- nearest neighbours -----------------------------------------------------------------------------------------
 

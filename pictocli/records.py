@@ -7,26 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 __all__ = [
-    "CATEGORIES",
-    "Answer",
-    "CalibrationReport",
-    "Contents",
-    "Embedded",
-    "Image",
-    "ImageDetail",
-    "IndexReport",
-    "Label",
-    "LibraryInfo",
-    "ModelSpec",
-    "PairQuantiles",
-    "Pairs",
-    "Recall",
-    "RetagReport",
-    "Scope",
-    "SimilarImage",
-    "Skipped",
-    "TaggedImage",
-]
+    "CATEGORIES", "Answer", "CalibrationReport", "Contents", "Embedded", "Exported", "Image", "ImageDetail",
+    "IndexReport", "Label", "LibraryInfo", "ModelSpec", "PairQuantiles", "Pairs", "Recall", "RetagReport", "Scope",
+    "SimilarImage", "Skipped", "TaggedImage",
+]  # fmt: skip
 
 CATEGORIES = ("objects", "scenes", "attributes")
 
@@ -126,6 +110,21 @@ class ImageDetail(Image):
     measures: Mapping[str, float]
     has_thumbnail: bool
     copies: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exported(Image):
+    """One row of `picto export`. size in bytes; indexed_at is ISO 8601 in UTC; embedding: float32 values, if asked for.
+
+    embedding is None, too, for an image that has none yet.
+    """
+
+    kind: str
+    size: int
+    indexed_at: str
+    content_hash: str
+    measures: Mapping[str, float]
+    embedding: Sequence[float] | None = None
 
 
 @dataclass(frozen=True, slots=True)

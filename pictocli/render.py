@@ -6,6 +6,7 @@ import base64
 import csv
 import io
 import json
+import math
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,6 +15,7 @@ from typing import Any, BinaryIO
 
 from pictocli.records import (
     Embedded,
+    Exported,
     Image,
     ImageDetail,
     IndexReport,
@@ -29,6 +31,7 @@ FORMATS = ("table", "tsv", "csv", "json", "jsonl", "paths")
 Row = Image | Label | LibraryInfo | Embedded | IndexReport
 
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+_FORMULA = re.compile(r"\A(?=[=+\-@\t\r\n＝＋－＠])")  # what a cell begins with that a spreadsheet runs, or drops
 _IMAGE = (
     "image_id", "path", "filename", "dataset", "folder", "page", "similarity", "closer_than", "probability", "matched",
     "tags", "metadata", "thumbnail_url", "width", "height", "processing_time_ms",
@@ -39,12 +42,19 @@ _DETAIL = (
 
 
 def write(
-    rows: Sequence[Row], form: str, out: BinaryIO, *, kind: type[Row], references: Sequence[str] | None = None
+    rows: Iterable[Row],
+    form: str,
+    out: BinaryIO,
+    *,
+    kind: type[Row],
+    references: Sequence[str] | None = None,
+    spreadsheet_safe: bool = False,
 ) -> None:
     """Write records in one of FORMATS but "table", line by line.
 
     kind: the class of the rows, which gives an empty answer its CSV header. references: with many references, the one
-    that each row answers. Raises BrokenPipeError when the reader has gone.
+    that each row answers. spreadsheet_safe: in CSV, begin what a spreadsheet would run with an apostrophe. All but
+    "json" hold one row at a time. Raises BrokenPipeError when the reader has gone.
     """
     if form == "json":
         objects = [as_object(row, reference) for row, reference in _paired(rows, references)]
@@ -54,7 +64,8 @@ def write(
         for row, reference in _paired(rows, references):
             _line(out, _json(as_object(row, reference)))
     elif form == "csv":
-        _csv(rows, out, kind, references)
+        header = ([] if references is None else ["reference"]) + _columns(kind)
+        _csv(_paired(rows, references), out, header, spreadsheet_safe)
     elif form == "tsv":
         for row, reference in _paired(rows, references):
             for cells in _tsv(row):
@@ -73,8 +84,10 @@ def as_object(row: Row, reference: str = "") -> dict[str, Any]:
     names = [name for name in _IMAGE if hasattr(row, name)]
     if isinstance(row, SimilarImage):  # pictures are compared with other pairs, words have a probability
         names.remove("probability" if row.probability is None else "closer_than")
-    if isinstance(row, ImageDetail):
-        names += _DETAIL
+    if isinstance(row, ImageDetail | Exported):
+        names += [name for name in _DETAIL if hasattr(row, name)]
+    if isinstance(row, Exported) and row.embedding is not None:
+        names.append("embedding")
     found: dict[str, Any] = named | {name: _plain(getattr(row, name)) for name in names}
     if "similarity" in found:
         found["similarity"] = round(found["similarity"], 6)
@@ -94,7 +107,7 @@ def _plain(value: Any) -> Any:
         return {key: _plain(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(each) for each in value]
-    return value
+    return None if isinstance(value, float) and not math.isfinite(value) else value  # JSON has no NaN, no Infinity
 
 
 def _bytes_of(path: str) -> dict[str, str]:
@@ -116,8 +129,8 @@ def _line(out: BinaryIO, text: str, end: bytes = b"\n") -> None:
     out.flush()  # whoever reads the pipe sees each line as it comes
 
 
-def _paired(rows: Sequence[Row], references: Sequence[str] | None) -> Iterable[tuple[Row, str]]:
-    return zip(rows, references or [""] * len(rows), strict=True)
+def _paired(rows: Iterable[Row], references: Sequence[str] | None) -> Iterable[tuple[Row, str]]:
+    return zip(rows, references, strict=True) if references else ((row, "") for row in rows)
 
 
 def _tsv(row: Row) -> list[list[str]]:
@@ -133,22 +146,22 @@ def _tsv(row: Row) -> list[list[str]]:
     return [[key, value if isinstance(value, str) else _json(value)] for key, value in as_object(row).items()]
 
 
-def _csv(rows: Sequence[Row], out: BinaryIO, kind: type[Row], references: Sequence[str] | None) -> None:
-    header = ([] if references is None else ["reference"]) + _columns(kind)
+def _csv(rows: Iterable[tuple[Row, str]], out: BinaryIO, header: Sequence[str], spreadsheet_safe: bool) -> None:
     _csv_line(out, header)
-    for row, reference in _paired(rows, references):
+    for row, reference in rows:
         found = as_object(row, reference)
         if isinstance(row, Image):
             found |= {name: "|".join(labels) for name, labels in found.pop("tags").items()}
-        _csv_line(out, [_cell(found.get(name)) for name in header])
+        cells = [_cell(found.get(name)) for name in header]
+        _csv_line(out, [_FORMULA.sub("'", cell) for cell in cells] if spreadsheet_safe else cells)
 
 
 def _columns(kind: type[Row]) -> list[str]:
     if not issubclass(kind, Image):
         return [each.name for each in fields(kind)]
     names = [name for name in _IMAGE if name in kind.__dataclass_fields__]
-    if issubclass(kind, ImageDetail):
-        names += _DETAIL
+    if issubclass(kind, ImageDetail | Exported):
+        names += [name for name in _DETAIL if name in kind.__dataclass_fields__]
     at = names.index("tags")
     return [*names[:at], "objects", "scenes", "attributes", *names[at + 1 :]]
 

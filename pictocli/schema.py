@@ -175,9 +175,11 @@ def connect(path: str, *, create: bool = False, readonly: bool = False, page_siz
     Raises StoreError when it does not exist and `create` is off, is not a picto database, is
     newer than this program, or cannot be opened.
     """
-    if Path(path).is_dir():
+    if os.path.isdir(path):  # not Path's: it raises for a name that is too long
         raise StoreError(f"{path} is a folder, not a database", "name a file with --db")
-    fresh = not Path(path).exists() or Path(path).stat().st_size == 0
+    if os.fsencode(path).decode("utf-8", "replace") != os.fspath(path):
+        raise StoreError(f"the name {path} is not UTF-8, as SQLite wants it", "name another file with --db")
+    fresh = not os.path.exists(path) or os.path.getsize(path) == 0
     if fresh and not create:
         raise StoreError(f"there is no database at {path}", "picto index FOLDER makes one, --db names another")
     if fresh:

@@ -11,7 +11,7 @@ from typing import Any
 from pictocli.catalog import Catalog
 from pictocli.errors import NotFoundError
 from pictocli.records import Scope
-from pictocli.schema import from_db
+from pictocli.schema import from_db, to_db
 
 __all__ = ["Condition", "Selection", "one_of"]
 
@@ -47,15 +47,13 @@ class Selection(Catalog):
         """Ids of the folders in scope, None for all of them. NotFoundError when the dataset or folder is not there."""
         if scope.dataset is None and scope.folder is None:
             return None
+        dataset = None if scope.dataset is None else to_db(scope.dataset)
         rows: list[Any] = self.db.execute(
             "SELECT o.id, r.path, o.path FROM folder o JOIN root r ON r.id = o.root_id"
             " JOIN dataset d ON d.id = r.dataset_id WHERE ?1 IS NULL OR d.name = ?1",
-            (scope.dataset,),
+            (dataset,),
         ).fetchall()
-        if (
-            scope.dataset is not None
-            and not self.db.execute("SELECT 1 FROM dataset WHERE name = ?", (scope.dataset,)).get
-        ):
+        if dataset is not None and not self.db.execute("SELECT 1 FROM dataset WHERE name = ?", (dataset,)).get:
             names = ", ".join(name for (name,) in self.db.execute("SELECT name FROM dataset ORDER BY name"))
             raise NotFoundError(f"there is no dataset {scope.dataset}", f"datasets: {names}" if names else None)
         if scope.folder is None or scope.folder.strip("/") == "":
@@ -80,7 +78,7 @@ class Selection(Catalog):
         row: Any = self.db.execute(
             "SELECT id, name FROM tag WHERE category = ?1 AND name = ?2 UNION ALL SELECT t.id, t.name FROM tag_alias a"
             " JOIN tag t ON t.id = a.tag_id WHERE a.category = ?1 AND a.alias = ?2 LIMIT 1",
-            (category, name),
+            (category, to_db(name)),
         ).fetchone()
         return None if row is None else (row[0], row[1])
 

@@ -54,7 +54,7 @@ class Page:
 
     def heading(self, reference: str) -> None:
         """What the table below it answers."""
-        self._line(Text(printable(reference), "bold"))
+        self._line(Text(self._spelled(printable(reference)), "bold"))
 
     def similar(self, images: Sequence[SimilarImage]) -> None:
         """Score, bar, path; from 80 columns how unusual it is, from 120 id and tags, from 200 size, date, dataset."""
@@ -97,7 +97,8 @@ class Page:
         widths = [max(len(label.category) for label in labels), max(len(label.id) for label in labels)]
         for label in labels:
             line = Text(pad(label.category, widths[0]), "dim").append("  ").append(pad(label.id, widths[1]), "bold")
-            aliases = crop(", ".join(label.aliases), max(1, self._console.width - sum(widths) - 4), self._mark)
+            aliases = self._spelled(printable(", ".join(label.aliases)))
+            aliases = crop(aliases, max(1, self._console.width - sum(widths) - 4), self._mark)
             self._line(line.append(f"  {aliases}" if aliases else ""))
 
     def detail(self, image: ImageDetail) -> None:
@@ -117,13 +118,14 @@ class Page:
         self._line(title.append(pad(tail, max(width - title.cell_len, len(tail) + 2), right=True), "dim"))
         self._lines([("image", kind), ("dataset", [image.dataset] + ([f"{image.folder}/"] if image.folder else []))])
         guessed = [name for scores in image.scores.values() for name, score in scores.items() if score < 1]
-        widest = max((cell_len(name) for name in guessed), default=0)
+        widest = max((cell_len(self._spelled(printable(name))) for name in guessed), default=0)
         for category in CATEGORIES:
             self._tags(category, image.scores[category], widest)
         self._lines(lines)
 
     def _tags(self, category: str, scores: Mapping[str, float], widest: int) -> None:
         """What is certain on one line, as measured attributes are; the others below each other, with bars."""
+        scores = {self._spelled(printable(name)): score for name, score in scores.items()}
         certain = [name for name, score in scores.items() if score >= 1]
         if certain or not scores:
             self._lines([(category, certain or ["–"])])
@@ -148,13 +150,11 @@ class Page:
             *([("recall", _recall(info.recall))] if info.recall else []),
             ("tag rule", [info.tag_rule]),
         ])  # fmt: skip
-        top = info.tags[:10]
-        longest, most = (
-            max((len(tag[1]) for tag in top), default=0),
-            max((len(f"{tag[2]:,}") for tag in top), default=0),
-        )
-        for at, (_, label, count) in enumerate(top):
-            line = Text(f"  {'' if at else 'tags':<{_INDENT - 2}}", "dim").append(f"{label:<{longest}}  ", "default")
+        top = [(self._spelled(printable(label)), count) for _, label, count in info.tags[:10]]
+        longest = max((cell_len(label) for label, _ in top), default=0)
+        most = max((len(f"{count:,}") for _, count in top), default=0)
+        for at, (label, count) in enumerate(top):
+            line = Text(f"  {'' if at else 'tags':<{_INDENT - 2}}", "dim").append(f"{pad(label, longest)}  ", "default")
             if self._console.width >= _WITH_BAR:
                 line.append(bar(count / info.images, unicode=self._unicode) + "  ", "green")
             self._line(line.append(f"{count:>{most},}  ", "default").append(f"{count / info.images:>4.0%}", "dim"))
@@ -219,11 +219,11 @@ class Page:
 
 def _top(image: Image) -> str:
     """The strongest objects and scenes, three in all."""
-    return " ".join([*image.tags["objects"][:2], *image.tags["scenes"][:2]][:3])
+    return printable(" ".join([*image.tags["objects"][:2], *image.tags["scenes"][:2]][:3]))
 
 
 def _scored(scores: Mapping[str, float]) -> str:
-    return "  ".join(f"{name} {fraction(score)}" for name, score in scores.items())
+    return "  ".join(f"{printable(name)} {fraction(score)}" for name, score in scores.items())
 
 
 def _pairs(pairs: PairQuantiles) -> list[str]:

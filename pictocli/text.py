@@ -34,6 +34,7 @@ def canonicalize(text: str) -> str:
     SigLIP's own prompt canonicalisation (big_vision, evaluators/proj/image_text/prompt_engineering.py). SigLIP 2 was
     trained on lower-cased text too, and others measured 4–12 points lost without.
     """
+    text = text.encode("utf-8", "ignore").decode()  # a command line may hold any bytes
     return _BLANKS.sub(" ", text.lower().translate(_STRIP)).strip()
 
 
@@ -71,7 +72,7 @@ def _read(path: Path) -> dict[str, Any]:
         loaded = json.loads(path.read_bytes())
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as exc:
+    except (OSError, RecursionError, ValueError) as exc:
         raise ModelError(f"cannot read {path}: {exc}", "fetch the model's files again") from exc
     return loaded if isinstance(loaded, dict) else {}
 

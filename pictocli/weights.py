@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import struct
 from dataclasses import dataclass
@@ -101,7 +102,7 @@ def weight_files(folder: Path) -> list[Path]:
     listed = read_object(folder / _SHARDS).get("weight_map")
     names = sorted({str(name) for name in listed.values()}) if isinstance(listed, dict) else []
     for name in names:
-        if not re.fullmatch(r"[\w.-]+\.safetensors", name) or not (folder / name).is_file():
+        if not re.fullmatch(r"[\w.-]+\.safetensors", name) or not os.path.isfile(folder / name):
             raise ModelError(f"{_SHARDS} in {folder} names {name}, which is not there", HINT)
     if not names:
         raise ModelError(f"{_SHARDS} in {folder} names no files", HINT)

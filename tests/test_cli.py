@@ -282,7 +282,10 @@ def test_nothing_heavy_is_imported(asked: str, world: Path, tmp_path: Path) -> N
     assert (ran.returncode, ran.stderr) == (0, b"[]\n")
 
 
-COMMANDS = ["index", "similar", "search", "tags", "show", "info", "taxonomy", "retag", "calibrate", "embed", "reembed"]
+COMMANDS = [
+    "index", "similar", "search", "tags", "show", "info", "taxonomy", "retag", "calibrate", "embed", "reembed",
+    "export",
+]  # fmt: skip
 
 
 def test_help_lists_every_command_with_a_whole_summary() -> None:

@@ -608,6 +608,45 @@ def test_a_huge_pdf_page_is_refused(tmp_path: Path) -> None:
     assert found.reason == "784 megapixels at 144 DPI, over --max-pixels 200"
 
 
+def _pdf_with(old: bytes, new: bytes, path: Path) -> Path:
+    """A PDF of one page and one picture, in which a text is replaced."""
+    make_pdf(path, [1])
+    content = path.read_bytes()
+    assert content.count(old) == 1
+    path.write_bytes(content.replace(old, new))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("count", "reason"),
+    [(b"127", "damaged PDF"), (b"-127", "damaged PDF"), (b"0", "PDF without pages")],
+    ids=["more than there are", "below nothing", "none"],
+)
+def test_a_pdf_that_lies_about_its_pages_is_refused(count: bytes, reason: str, tmp_path: Path) -> None:
+    path = _pdf_with(b"/Count 1", b"/Count " + count, tmp_path / "a.pdf")
+    assert inspect(str(path)) == Refused(reason, "pdf")
+    assert decode_bytes(path.read_bytes(), RECIPE) == Refused(reason, "pdf")
+
+
+@pytest.mark.parametrize("page", [0, 2])
+def test_a_page_that_a_pdf_does_not_have_is_refused_and_not_looked_for_for_ever(page: int, tmp_path: Path) -> None:
+    path = make_pdf(tmp_path / "a.pdf", [1])
+    assert decode(str(path), "pdf", page, RECIPE) == Refused("no such page", "pdf")
+
+
+def test_a_pdf_that_loses_its_pages_by_being_mended_is_refused() -> None:
+    """A page's object begins within another's: pymupdf counts three pages, until it has read them all."""
+    path = Path(__file__).parent / "fuzz/seeds/pdf/mended-away"
+    assert inspect(str(path)) == Refused("PDF without pages", "pdf")
+
+
+def test_an_object_that_cannot_be_read_does_not_keep_a_pdf_from_being_drawn(tmp_path: Path) -> None:
+    path = _pdf_with(b"[/ICCBased 6 0 R]", b"[/ICCBased 6 0 R ", tmp_path / "a.pdf")
+    seen = inspect(str(path))
+    assert isinstance(seen, Inspected)
+    assert decoded(path, 1).width == 200
+
+
 def test_an_owner_password_alone_locks_nobody_out(tmp_path: Path) -> None:
     make_pdf(tmp_path / "a.pdf", [1], encryption=pymupdf.PDF_ENCRYPT_AES_256, owner_pw="o", user_pw="")
     assert decoded(tmp_path / "a.pdf", 1).width == 200

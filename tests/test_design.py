@@ -40,7 +40,7 @@ ROWS = (
     ("reading", "filling"),
     ("library",),
     ("terminal",),
-    ("cli_asking", "cli_filling", "cli_showing"),
+    ("cli_asking", "cli_filling", "cli_keeping", "cli_showing"),
     ("cli",),
 )  # fmt: skip
 ROW = {name: number for number, row in enumerate(ROWS) for name in row}
@@ -105,8 +105,8 @@ def test_only_the_package_and_the_commands_use_the_packages_own_name() -> None:
         ("apsw", STORE | {"reading", "words", "filling"}),
         ("pymupdf", {"documents"}),
         ("pillow_heif", {"decode"}),
-        ("typer", {"cli", "cli_asking", "cli_filling", "cli_showing", "options"}),
-        ("click", {"cli", "cli_asking", "cli_filling", "cli_showing", "options"}),
+        ("typer", {"cli", "cli_asking", "cli_filling", "cli_keeping", "cli_showing", "options"}),
+        ("click", {"cli", "cli_asking", "cli_filling", "cli_keeping", "cli_showing", "options"}),
         ("tqdm", {"progress", "hub"}),
         ("tomllib", {"taxonomy"}),
         ("socket", {"hub"}),
@@ -164,7 +164,7 @@ def test_only_the_command_line_prints_and_exits(name: str) -> None:
     assert not found & {"print", "breakpoint", "os._exit", "quit", "exit"}
     if name != "cli":
         assert "sys.exit" not in found
-    if name not in {"cli", "cli_asking", "cli_filling", "terminal"}:
+    if name not in {"cli", "cli_asking", "cli_filling", "cli_keeping", "terminal"}:
         assert not [call for call in found if call.startswith("sys.stdout")]
 
 

@@ -230,7 +230,9 @@ def test_folders_become_absolute(folders: dict[str, Path], tmp_path: Path, monke
     assert resolve("~/model") == found
 
 
-@pytest.mark.parametrize("name", ["siglip3", "./nowhere", "/no/such/folder", "a/b/c", "../x", "-a/b", ""])
+@pytest.mark.parametrize(
+    "name", ["siglip3", "./nowhere", "/no/such/folder", "a/b/c", "../x", "-a/b", "", "~nobody-here", "a" * 300]
+)
 def test_no_such_model(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")  # what lies beside the checkout is nobody's business
@@ -571,7 +573,9 @@ def test_broken_files_are_refused(
     assert caught.value.hint
 
 
-@pytest.mark.parametrize("name", ["../secret.safetensors", "/etc/passwd", "gone.safetensors", 7])
+@pytest.mark.parametrize(
+    "name", ["../secret.safetensors", "/etc/passwd", "gone.safetensors", 7, "a" * 300 + ".safetensors"]
+)
 def test_shard_names_that_lead_astray(name: object, folders: dict[str, Path], tmp_path: Path) -> None:
     folder = copy(folders["siglip2"], tmp_path / "model")
     (folder / "model.safetensors").rename(tmp_path / "secret.safetensors")

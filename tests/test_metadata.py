@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from pictocli import Library
 from pictocli.errors import NotFoundError, PictoError, ValidationError
 from pictocli.metadata import Metadata
 
@@ -85,13 +87,27 @@ def test_reading(name: str, text: str | bytes, fields: dict[str, object], tmp_pa
         ("m.jsonl", '{"path": "x.jpg"}\nnot json\n', "line 2: not JSON"),
         ("m.jsonl", "[1, 2]\n", "line 1: not a JSON object"),
         ("m.jsonl", '{"who": "Ann"}\n', "neither path nor filename"),
+        ("m.csv", "path,who,who\nx.jpg,Ann,Bob\n", "two columns who"),
+        ("m.jsonl", '{"path": "x.jpg", "n": NaN}\n', "line 1: not JSON: NaN is no number"),
+        ("m.jsonl", '{"path": "x.jpg", "n": -1e999}\n', "line 1: not JSON: -1e999 is no number"),
+        ("m.jsonl", '{"path": "x.jpg", "n": ' + "9" * 4301 + "}\n", "line 1: not JSON: Exceeds the limit"),
+        ("m.jsonl", '{"path": "x.jpg", "n": ' + "[" * 100 + "]" * 100 + "}\n", "line 1: .* more than 100 deep"),
+        ("m.jsonl", '{"path": "x.jpg", "n": ' + "[" * 100_000 + "]" * 100_000 + "}\n", "line 1: .* more than 100 deep"),
     ],
     ids=["no key column", "empty", "too few", "too many", "open quote", "no key", "not UTF-8", "not JSON", "no object",
-         "no key in JSON"],
+         "no key in JSON", "two columns of a name", "NaN", "too large a number", "too long a number", "too deep",
+         "far too deep"],
 )  # fmt: skip
 def test_bad_files_are_refused_with_the_line(name: str, text: str | bytes, message: str, tmp_path: Path) -> None:
     with pytest.raises(ValidationError, match=message):
         written(tmp_path, text, name)
+
+
+def test_the_deepest_that_is_read_comes_through_a_library(tmp_path: Path, library: Library, photos: Path) -> None:
+    deep = "[" * 99 + "]" * 99
+    written(tmp_path, f'{{"filename": "old.bmp", "n": {deep}}}\n', "m.jsonl")
+    library.index([photos], metadata=str(tmp_path / "m.jsonl"))
+    assert json.dumps((library.show(photos / "old.bmp").metadata or {})["n"]) == deep
 
 
 @pytest.mark.parametrize(("name", "error"), [("gone.csv", NotFoundError), (".", ValidationError)])

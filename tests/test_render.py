@@ -184,6 +184,12 @@ def test_metadata_of_any_kind_is_written() -> None:
         assert "half a pair \ufffd, \ufffd" in written([half], form).decode()
 
 
+def test_a_number_that_json_does_not_have_is_null() -> None:
+    odd = similar("/a", metadata={"a": [float("nan"), float("inf"), 0.5]})
+    for form in ("jsonl", "csv"):
+        assert "[null, null, 0.5]" in written([odd], form).decode()
+
+
 def test_an_empty_answer_to_many_references_keeps_its_header() -> None:
     assert written([], "csv", references=[]).startswith(b"reference,image_id,")
 

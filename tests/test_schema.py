@@ -106,6 +106,15 @@ def test_files_that_are_no_database_of_ours_are_refused_and_left_alone(
     assert [each.name for each in tmp_path.iterdir()] == ["x.db"]
 
 
+@pytest.mark.parametrize("create", [False, True], ids=["read", "made"])
+@pytest.mark.parametrize("name", ["a" * 300, os.fsdecode(b"\xff.db")], ids=["too long", "not UTF-8"])
+def test_names_that_no_database_can_have_are_refused(name: str, create: bool, tmp_path: Path) -> None:
+    with pytest.raises(StoreError) as caught:
+        connect(str(tmp_path / name), create=create)
+    assert caught.value.hint
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_damaged_database_is_said_to_be_so(tmp_path: Path) -> None:
     damaged(tmp_path / "x.db")
     with pytest.raises(StoreError, match="is damaged"), pictocli.open(tmp_path / "x.db") as library:

@@ -252,6 +252,28 @@ def test_programs_are_told_how_unusual_a_similarity_is(compared: str) -> None:
     assert "closer_than" not in json.loads(run("search", "sand", "--format", "json", "--db", compared).out)[0]
 
 
+OWN = """\
+schema = 1
+version = "1"
+null_prompts = ["a photo"]
+[objects]
+templates = ["{}"]
+labels = [{ id = "car", phrase = "a car", aliases = ["\\u001b[5mauto"] }]
+"""
+
+
+@pytest.mark.parametrize("asked", ["show", "similar", "info", "taxonomy"])
+def test_no_label_is_shown_raw(asked: str, tmp_path: Path) -> None:
+    db = connect(str(shutil.copy("picto.db", tmp_path / "copy.db")))
+    db.execute("UPDATE image SET objects = ? WHERE id < 6", (json.dumps({"\x1b[5mcar\r": 0.5, "\x1b[5m": 1}),))
+    Catalog(db).set_meta("own_taxonomy", OWN)
+    db.close()
+    _, text = screen(*ASKED[asked], "--db", str(tmp_path / "copy.db"), columns=120)
+    assert "\\x1b[5m" in text
+    assert "\x1b[5m" not in text
+    assert "\r" not in text
+
+
 def test_quiet_leaves_results_only() -> None:
     ran, text = screen("-q", "similar", "id:1", "--limit", "1")
     assert (plain(text), ran.err) == ("0.941  ███████▌  holiday/crete/DSC_0412.jpg\n", "")

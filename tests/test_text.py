@@ -164,6 +164,7 @@ def test_a_gemmas_faster_file_is_preferred(
         pytest.param({"tokenizer.json": "{"}, "cannot read the tokenizer", id="broken JSON"),
         pytest.param({"spiece.model": "no model"}, "cannot read the tokenizer", id="broken SentencePiece"),
         pytest.param({"tokenizer_config.json": "{"}, "cannot read", id="broken config"),
+        pytest.param({"tokenizer_config.json": "[" * 100_000}, "cannot read", id="a config too deep to be read"),
     ],
 )
 def test_broken_tokenizers_are_refused(files: dict[str, str], message: str, tmp_path: Path) -> None:
