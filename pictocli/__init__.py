@@ -9,6 +9,7 @@ with pictocli.open("photos.db") as library:
 """
 
 from pictocli.errors import (
+    DamagedError,
     ModelError,
     ModelMismatchError,
     NotFoundError,
@@ -21,6 +22,7 @@ from pictocli.library import Library
 from pictocli.library import open_library as open  # noqa: A004 - as tarfile and wave have it: pictocli.open()
 
 __all__ = [
+    "DamagedError",
     "Library",
     "ModelError",
     "ModelMismatchError",

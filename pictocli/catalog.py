@@ -8,6 +8,7 @@ from typing import Any
 
 import apsw
 
+from pictocli import stored
 from pictocli.errors import ModelMismatchError, ValidationError
 from pictocli.records import ModelSpec, Pairs, Recall
 from pictocli.schema import from_db, to_db, transaction
@@ -58,7 +59,7 @@ class Catalog:
     def spec(self, key: str = "model") -> ModelSpec | None:
         """The model whose embeddings the database holds, or None before the first one."""
         text = self.meta(key)
-        return None if text is None else ModelSpec(**json.loads(text))
+        return None if text is None else stored.model(text)
 
     def require_model(self, spec: ModelSpec) -> None:
         """Make `spec` the database's model if it has none; ModelMismatchError when it has another."""
@@ -73,8 +74,8 @@ class Catalog:
         text, spec = self.meta("pairs"), self.spec()
         if text is None or spec is None:
             return None
-        kept = json.loads(text)
-        return Pairs(**kept) if (kept.pop("model"), kept.pop("revision")) == (spec.id, spec.revision) else None
+        model, revision, kept = stored.pairs(text)
+        return kept if (model, revision) == (spec.id, spec.revision) else None
 
     def keep_pairs(self, pairs: Pairs | None) -> None:
         """Keep what was measured of the database's model, or forget it."""
@@ -88,7 +89,7 @@ class Catalog:
     def recall(self) -> Recall | None:
         """What the last check of the fast path found; None before the first one."""
         text = self.meta("recall")
-        return None if text is None else Recall(**json.loads(text))
+        return None if text is None else stored.recall(text)
 
     def keep_recall(self, recall: Recall | None) -> None:
         """Keep what a check found, for all later questions, or forget it."""

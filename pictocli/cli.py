@@ -17,7 +17,7 @@ import typer.core
 from pictocli import __version__
 from pictocli.cli_asking import search, similar, tags
 from pictocli.cli_filling import calibrate, embed, index, reembed, retag
-from pictocli.cli_keeping import export
+from pictocli.cli_keeping import export, repair
 from pictocli.cli_showing import info, show, taxonomy
 from pictocli.errors import PictoError, ValidationError
 from pictocli.interrupts import interruptible
@@ -84,7 +84,9 @@ class _Command(typer.core.TyperCommand):
         super().format_options(ctx, formatter)
 
 
-for command in (index, similar, search, tags, show, info, taxonomy, retag, calibrate, embed, reembed, export):
+for command in (
+    index, similar, search, tags, show, info, taxonomy, retag, calibrate, embed, reembed, export, repair
+):  # fmt: skip
     app.command(cls=_Command)(command)
 
 

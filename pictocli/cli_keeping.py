@@ -1,4 +1,4 @@
-"""The command that takes what a library holds out of it: export."""
+"""The commands that keep a library in order, and take what it holds out of it: export, repair."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pictocli.errors import ValidationError
 from pictocli.records import Exported
 from pictocli.terminal import Terminal
 
-__all__ = ["Exchange", "export"]
+__all__ = ["Exchange", "export", "repair"]
 
 
 class Exchange(StrEnum):
@@ -59,3 +59,24 @@ def export(
     rows = terminal.library().export(embeddings=embeddings, dataset=dataset, folder=folder)
     write(rows, form.value, sys.stdout.buffer, kind=Exported, spreadsheet_safe=spreadsheet_safe)
     return 0
+
+
+def repair(
+    ctx: typer.Context,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what is damaged; do nothing.")] = False,
+) -> int:
+    """Mend a damaged database, as far as it can be.
+
+    What is derived is made anew, what refers to nothing is removed, and files whose images are gone are left for picto
+    index to embed again. A file that can no longer be read as a whole is read row by row into a new one, and kept
+    beside it as NAME.damaged. picto info --check names what is damaged.
+
+    \b
+    Examples:
+      picto repair --dry-run
+      picto repair
+    """
+    terminal: Terminal = ctx.obj
+    report = terminal.library().repair(dry_run=dry_run)
+    terminal.repaired(report)
+    return 3 if report.left and not dry_run else 0

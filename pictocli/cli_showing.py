@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from pictocli.damage import Damage
 from pictocli.options import Category, Form, Print0
 from pictocli.records import ImageDetail, Label, LibraryInfo
 from pictocli.terminal import Terminal
@@ -43,6 +44,9 @@ def info(
         bool,
         typer.Option("--check-recall", help="Check answers, with 50 of its pictures; compare more if any are missed."),
     ] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Look at every row instead, and name what is damaged; exit 3 if any is.")
+    ] = False,
     form: Form = None,
 ) -> int:
     """The database at a glance.
@@ -57,9 +61,15 @@ def info(
     Examples:
       picto info
       picto info --check-recall
+      picto info --check
       picto info --format json | jq .images
     """
     terminal: Terminal = ctx.obj
+    if check:
+        found = terminal.library().check()
+        terminal.rows(found, Damage, terminal.form(form, False))
+        terminal.checked(found)
+        return 3 if found else 0
     info = terminal.library().info(check_recall=check_recall)
     terminal.rows([info], LibraryInfo, terminal.form(form, False))
     return 0

@@ -10,7 +10,7 @@ import hashlib
 import io
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
@@ -23,6 +23,7 @@ from pictocli import documents
 from pictocli.kinds import IMAGE_SUFFIXES, RAW_SUFFIXES, Limits, RefusalError, not_image, sniff
 from pictocli.pixels import measure
 from pictocli.preprocess import resize
+from pictocli.rgb import as_rgb
 from pictocli.silence import silence
 from pictocli.steady import Stamp, steady
 from pictocli.workers import alive
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 __all__ = ["Decoded", "Inspected", "Recipe", "Refused", "decode", "decode_bytes", "inspect"]
 
 DRAFT = 1024  # JPEGs are decoded at the smallest eighth that keeps this many px: under 1/255 mean difference at 224 px
-_BAND = 2**20  # px
 _BLOCK = 2**22  # bytes
 _HELD = {"webp": 14, "avif": 6, "heic": 4, "tiff": 6}  # bytes a pixel that decoders hold beside Pillow's, as measured
 _LIMITS = Limits()
@@ -151,7 +151,7 @@ def decode(
         with silence():
             with steady(source, stamp) if isinstance(source, str) else nullcontext((source, stamp)) as (file, _):
                 image, size, tables = _open(source, file, kind, page, recipe)
-            image = _rgb(image)
+            image = as_rgb(image)
             pixels = resize(image, recipe.size, recipe.resample)
             measures = measure(image, stored_size=size, jpeg_quantization=tables)
             thumbnail = _thumbnail(image) if recipe.thumbnail else None
@@ -209,43 +209,6 @@ def _orientation(image: Image.Image) -> int:
     except Exception:
         return 1
     return told if isinstance(told, int) else 1
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    """Any mode as RGB; transparency lies over white, deep images are scaled to 8 bits."""
-    deep = image.mode in ("I", "F") or image.mode.startswith("I;16")
-    if not deep and image.mode not in ("RGBA", "LA", "PA", "La", "RGBa") and "transparency" not in image.info:
-        return image if image.mode == "RGB" else image.convert("RGB")
-    flat = Image.new("RGB", image.size)
-    white = _white(image) if image.mode in ("I", "F") else 0.0
-    for top, band in _bands(image):
-        flat.paste(_shallow(band, white) if deep else _over_white(band), (0, top))
-    return flat
-
-
-def _bands(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
-    """A picture from the top down, a megapixel at a time: what is made of it on the way to RGB is never whole."""
-    rows = max(1, _BAND // image.width)
-    for top in range(0, image.height, rows):
-        yield top, image.crop((0, top, image.width, min(top + rows, image.height)))
-
-
-def _over_white(band: Image.Image) -> Image.Image:
-    over = band.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", over.size, "white"), over).convert("RGB")
-
-
-def _white(image: Image.Image) -> float:
-    """The value that is white in a picture of mode I or F: 255 or its largest, and of integers at least 65535."""
-    most = max(float(np.nan_to_num(np.asarray(band, np.float64)).max()) for _, band in _bands(image))
-    return 255.0 if 1.0 < most <= 255 else max(most, 1.0 if image.mode == "F" else 65535.0)
-
-
-def _shallow(band: Image.Image, white: float) -> Image.Image:
-    if band.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(band) >> 8).astype(np.uint8))
-    values = np.nan_to_num(np.asarray(band, np.float64))
-    return Image.fromarray(np.clip(values / white * 255, 0, 255).astype(np.uint8))
 
 
 def _thumbnail(image: Image.Image) -> bytes:

@@ -4,6 +4,7 @@
     ├── ValidationError         2  wrong usage: a value outside its range, an unknown label
     ├── NotFoundError           4  no such path, image or dataset
     ├── StoreError              3  the database cannot be read or written
+    │   ├── DamagedError        3  the database holds what picto never writes
     │   └── ModelMismatchError  3  the database holds another model's embeddings
     ├── ModelError              3  the model cannot be had, loaded or run
     └── UnreadableError         3  a file that cannot be decoded
@@ -14,6 +15,7 @@ Every message is one plain sentence without a full stop; `hint` names the remedy
 from __future__ import annotations
 
 __all__ = [
+    "DamagedError",
     "ModelError",
     "ModelMismatchError",
     "NotFoundError",
@@ -49,6 +51,13 @@ class NotFoundError(PictoError):
 
 class StoreError(PictoError):
     """The database cannot be opened, read or written."""
+
+
+class DamagedError(StoreError):
+    """The database is damaged, or holds what picto would never write."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, "picto info --check names what is wrong, picto repair mends what can be mended")
 
 
 class ModelMismatchError(StoreError):

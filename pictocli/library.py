@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from pictocli.damage import Damage, RepairReport
 from pictocli.protocols import NoProgress, Progress
-from pictocli.reading import MAX_LIMIT, Reader, question
+from pictocli.reading import MAX_LIMIT, Reader
 from pictocli.records import (
     CalibrationReport,
     Embedded,
@@ -103,13 +104,33 @@ class Library(Reader):
         self.close()
         return calibrate(self.path, [os.fspath(each) for each in pictures], self.progress, **options)
 
-    @question
+    def check(self) -> list[Damage]:
+        """Everything that can be told to be wrong with the database, a record a kind of damage; [] when nothing is.
+
+        Reads only. Raises StoreError when the file is no database of picto's.
+        """
+        from pictocli.checking import check_file  # numpy
+
+        return check_file(self.path, self.progress)
+
+    def repair(self, *, dry_run: bool = False) -> RepairReport:
+        """Make anew what is derived, remove what refers to nothing, and have `index` redo what is gone.
+
+        What SQLite can no longer read as a whole is read row by row into a new file; the old one is kept beside it. A
+        database without damage is left alone. dry_run: only say what is wrong. Raises StoreError, with the file as it
+        was, when nothing of it can be saved or another program has it open.
+        """
+        from pictocli.repairing import repair  # numpy
+
+        self.close()
+        return repair(self.path, self.progress, dry_run=dry_run)
+
     def labels(self, category: str | None = None) -> list[Label]:
         """The labels that tags are taken from, of one category or of all: the library's own, else the bundled ones."""
         if os.path.exists(self.path):
             from pictocli.taxonomy import parse
 
-            if own := self._queries().meta("own_taxonomy"):
+            if own := self._own_taxonomy():
                 found = parse(own.encode(), "kept in the library").labels
                 return [label for label in found if category in (None, label.category)]
         return labels(category)
@@ -131,13 +152,15 @@ class Library(Reader):
         embeddings: with those of the pictures. The rows are those of one moment, and are read as they are asked for.
         Raises NotFoundError for the dataset or folder, StoreError.
         """
+        from pictocli.overview import Overview
+
         with translated(self.path):
             queries = self._queries()
             folders = queries.folders(Scope(dataset, folder))
 
         def rows() -> Iterator[Exported]:
             with translated(self.path):
-                yield from queries.exported(folders, embeddings=embeddings)
+                yield from Overview(queries.db).exported(folders, embeddings=embeddings)
 
         return rows()
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pictocli.holding import Holding
 from pictocli.queries import Queries
 from pictocli.selection import Condition
+from pictocli.stored import require
 
 __all__ = ["MAX_LIMIT", "Near", "near"]
 
@@ -54,9 +55,28 @@ def near(
         return hits, by_code
 
     hits, approximate = found(folders, limit)
+    if len(hits) < limit:
+        _require_all(queries, folders, conditions, len(hits) + 1, without)
     passing = [hit for hit in hits if enough(hit[1])]
     elsewhere = None
     if not passing and folders is not None:
         wide, _ = found(None, MAX_LIMIT)
         elsewhere = sum(enough(cosine) for _, cosine in wide)
     return Near(passing, hits[0][1] if hits else None, elsewhere, approximate)
+
+
+def _require_all(
+    queries: Queries, folders: list[int] | None, conditions: Sequence[Condition], more: int, without: int
+) -> None:
+    """DamagedError when fewer images came than there are: an answer that leaves some out would look whole.
+
+    more: one more than came. Where images are asked for by their tags, only an answer without any is suspicious.
+    """
+    if conditions:
+        expected = more == 1 and any(image_id != without for image_id in queries.passing(conditions, folders))
+    else:
+        expected = queries.count(folders) >= more + (without > 0 and queries.within(without, folders))
+    if expected:
+        lost = queries.lost(folders)
+        require(lost == 0, f"{lost:,} of the images asked for have no embedding")
+        require(bool(conditions) or not queries.miscounted(folders), "images are missing from it")

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import struct
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any
 
 from pictocli.catalog import EXACT_BELOW, at_least
-from pictocli.errors import StoreError
-from pictocli.records import CATEGORIES, Exported, ImageDetail, Scope
+from pictocli.records import ImageDetail, Scope
+from pictocli.rows import ROWS, file_fields, image_fields
 from pictocli.schema import from_db, to_db
 from pictocli.selection import Condition, Selection, one_of
+from pictocli.stored import require
 
 __all__ = ["Queries"]
 
@@ -24,37 +23,6 @@ __all__ = ["Queries"]
 _FEW = 10
 _MORE = 1.5  # times as many codes as the share that passes asks for: it is not the same everywhere
 
-_COLUMNS = """
-    SELECT i.id, r.path, o.path, f.name, i.page, d.name, i.objects, i.scenes, i.attributes, i.metadata,
-      i.thumbnail_url, c.width, c.height, c.processing_time_ms, f.mtime_ns"""
-_TABLES = """
-    FROM image i JOIN file f ON f.id = i.file_id JOIN folder o ON o.id = i.folder_id JOIN root r ON r.id = o.root_id
-      JOIN dataset d ON d.id = r.dataset_id JOIN content c ON c.id = i.content_id"""
-_ROWS = _COLUMNS + _TABLES
-
-
-def _fields(row: Sequence[Any]) -> dict[str, Any]:
-    """One row of _ROWS as the keyword arguments of records.Image."""
-    image_id, root, folder, name, page, dataset, *tags, metadata, thumbnail_url, width, height, ms, mtime_ns = row
-    scores = {category: json.loads(text) for category, text in zip(CATEGORIES, tags, strict=True)}
-    path = os.path.join(from_db(root), from_db(folder), from_db(name))
-    return {
-        "image_id": image_id,
-        "path": f"{path}#page={page}" if page else path,
-        "filename": from_db(name),
-        "dataset": dataset,
-        "folder": from_db(folder),
-        "page": page or None,
-        "tags": {category: list(labels) for category, labels in scores.items()},
-        "scores": scores,
-        "metadata": None if metadata is None else json.loads(metadata),
-        "thumbnail_url": thumbnail_url,
-        "width": width,
-        "height": height,
-        "processing_time_ms": ms,
-        "modified": _iso((mtime_ns or 0) // 1_000_000_000),
-    }
-
 
 class Queries(Selection):
     """Reads from one open database."""
@@ -62,6 +30,16 @@ class Queries(Selection):
     def version(self) -> int:
         """A number that is another one once another connection has changed the database."""
         return int(self.db.pragma("data_version"))
+
+    def begin(self) -> None:
+        """See the database as it is now, whatever others write, until `end`."""
+        if not self.db.in_transaction:
+            self.db.execute("BEGIN")
+
+    def end(self) -> None:
+        """See what others have written since `begin`."""
+        if self.db.in_transaction:
+            self.db.execute("ROLLBACK")
 
     # -- one image --------------------------------------------------------------------------------------------------
 
@@ -103,24 +81,30 @@ class Queries(Selection):
         ).get
         return found
 
-    def folder_of(self, image_id: int) -> int:
-        """The id of an image's folder."""
-        return int(self.db.execute("SELECT folder_id FROM image WHERE id = ?", (image_id,)).get)
+    def within(self, image_id: int, folders: list[int] | None) -> bool:
+        """Whether an image lies in one of these folders."""
+        held = self.db.execute("SELECT folder_id FROM image WHERE id = ?", (image_id,)).get
+        return folders is None or held in folders
 
     def place(self, image_id: int) -> Scope:
         """The dataset and folder of an image, which a query by that image looks in."""
-        dataset, folder = self.db.execute(
+        row: Any = self.db.execute(
             "SELECT d.name, o.path FROM image i JOIN folder o ON o.id = i.folder_id JOIN root r ON r.id = o.root_id"
             " JOIN dataset d ON d.id = r.dataset_id WHERE i.id = ?",
             (image_id,),
-        ).get
-        return Scope(dataset, from_db(folder))
+        ).fetchone()
+        require(row is not None and isinstance(row[0], str), f"image {image_id} lies in no dataset and folder")
+        return Scope(row[0], from_db(row[1]))
 
     def fields(self, ids: Iterable[int]) -> dict[int, dict[str, Any]]:
-        """The fields of records.Image for each of these ids."""
+        """The fields of records.Image for each of these ids. DamagedError when one of them is not whole."""
+        wanted = list(ids)
         where = "WHERE i.id IN (SELECT value FROM json_each(?))"
-        rows = self.db.execute(f"{_ROWS} {where}", (json.dumps(list(ids)),))
-        return {row[0]: _fields(row) for row in rows}
+        rows = self.db.execute(f"{ROWS} {where}", (json.dumps(wanted),))
+        found = {row[0]: image_fields(row) for row in rows}
+        for image_id in wanted:
+            require(image_id in found, f"image {image_id} has lost its row, its file, folder or content")
+        return found
 
     def detail(self, image_id: int) -> ImageDetail:
         """Everything known of one image."""
@@ -128,52 +112,23 @@ class Queries(Selection):
             "SELECT f.kind, f.size, i.indexed_at, c.hash, c.measures, json_extract(m.value, '$.id'),"
             " EXISTS (SELECT 1 FROM thumbnail t WHERE t.content_id = c.id), c.id"
             " FROM image i JOIN file f ON f.id = i.file_id JOIN content c ON c.id = i.content_id"
-            " JOIN meta m ON m.key = 'model' WHERE i.id = ?",
+            " LEFT JOIN meta m ON m.key = 'model' WHERE i.id = ?",
             (image_id,),
         ).fetchone()
-        kind, size, indexed_at, digest, measures, model, has_thumbnail, content_id = row
+        fields = self.fields([image_id])[image_id]
+        model, has_thumbnail, content_id = row[5:]
+        require(isinstance(model, str | None), "what it says of its model is wrong")
         copies = [
-            _fields(other)["path"]
-            for other in self.db.execute(f"{_ROWS} WHERE i.content_id = ? AND i.id <> ?", (content_id, image_id))
+            image_fields(other)["path"]
+            for other in self.db.execute(f"{ROWS} WHERE i.content_id = ? AND i.id <> ?", (content_id, image_id))
         ]
         return ImageDetail(
-            **self.fields([image_id])[image_id],
-            kind=kind,
-            size=size or 0,
-            indexed_at=_iso(indexed_at),
-            content_hash=digest.hex(),
-            model=model,
-            measures=json.loads(measures),
+            **fields,
+            **file_fields(image_id, *row[:5]),
+            model=model or "",
             has_thumbnail=bool(has_thumbnail),
             copies=copies,
         )
-
-    def exported(self, folders: list[int] | None, *, embeddings: bool) -> Iterator[Exported]:
-        """Every image in scope with all that is kept of it, in the order of ids, one at a time.
-
-        Raises StoreError for an embedding that is none.
-        """
-        vector = "(SELECT v FROM embedding WHERE content_id = c.id)" if embeddings else "NULL"
-        # CROSS JOIN and "+" keep SQLite to the order of ids: in any other it would sort all rows first
-        tables = _TABLES.replace(" JOIN ", " CROSS JOIN ")
-        scope = "" if folders is None else "WHERE +i.folder_id IN (SELECT value FROM json_each(:folders))"
-        rows = self.db.execute(
-            f"{_COLUMNS}, f.kind, f.size, i.indexed_at, c.hash, c.measures, {vector} {tables} {scope} ORDER BY i.id",
-            {"folders": json.dumps(folders)},
-        )
-        for row in rows:
-            kind, size, indexed_at, digest, measures, blob = row[-6:]
-            if blob is not None and len(blob) % 4:
-                raise StoreError(f"the embedding of image {row[0]} is damaged", "picto index --force makes it anew")
-            yield Exported(
-                **_fields(row[:-6]),
-                kind=kind,
-                size=size or 0,
-                indexed_at=_iso(indexed_at),
-                content_hash=digest.hex(),
-                measures=json.loads(measures),
-                embedding=None if blob is None else struct.unpack(f"<{len(blob) // 4}f", blob),
-            )
 
     # -- nearest neighbours -----------------------------------------------------------------------------------------
 
@@ -203,7 +158,33 @@ class Queries(Selection):
             f" ON e.content_id = i.content_id WHERE i.id <> :without {where} ORDER BY d, i.id LIMIT :limit",
             {"q": vector, "among": json.dumps(among), "limit": limit, "without": without},
         )
-        return [(image_id, 1.0 - distance) for image_id, distance in rows]
+        found: list[Any] = rows.fetchall()
+        for image_id, distance in found:  # NULL is what SQLite makes of NaN, and comes first
+            require(distance is not None, f"the embedding of image {image_id} is not made of numbers")
+        return [(image_id, 1.0 - distance) for image_id, distance in found]
+
+    def lost(self, folders: list[int] | None) -> int:
+        """How many images in scope should have an embedding and have none. Those of an unfinished file may wait."""
+        where = "" if folders is None else " AND i.folder_id IN (SELECT value FROM json_each(:folders))"
+        return int(
+            self.db.execute(
+                "SELECT count(*) FROM image i JOIN file f ON f.id = i.file_id WHERE f.size IS NOT NULL"  # noqa: S608 - one of two texts
+                f" AND NOT EXISTS (SELECT 1 FROM embedding e WHERE e.content_id = i.content_id){where}",
+                {"folders": json.dumps(folders)},
+            ).get
+        )
+
+    def miscounted(self, folders: list[int] | None) -> bool:
+        """Whether the folders in scope hold other than the images that are counted with them, or codes are missing."""
+        where = "" if folders is None else " WHERE i.folder_id IN (SELECT value FROM json_each(?))"
+        bound = () if folders is None else (json.dumps(folders),)
+        held, uncoded = self.db.execute(
+            "SELECT count(*), count(e.content_id) - count(c.image_id) FROM image i"  # noqa: S608 - one of two texts
+            " LEFT JOIN embedding e ON e.content_id = i.content_id"
+            f" LEFT JOIN code c ON c.folder_id = i.folder_id AND c.image_id = i.id{where}",
+            bound,
+        ).get
+        return held != self.count(folders) or (self.vector("mean") is not None and uncoded != 0)
 
     def chosen(self, vector: bytes, folders: list[int] | None, conditions: Sequence[Condition]) -> list[int]:
         """Ids of the images to compare with `vector`: those with the nearest codes, of all that meet the conditions."""
@@ -262,10 +243,3 @@ class Queries(Selection):
         if self.count(folders) < few or self.vector("mean") is None:
             return False
         return not conditions or len(list(islice(self.passing(conditions, folders), few))) == few
-
-
-def _iso(seconds: int) -> str:
-    """Seconds since 1970 as 2026-08-20T18:22:05Z."""
-    import time
-
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))

@@ -5,75 +5,37 @@ Nothing heavy is imported before it is needed: a query about indexed images load
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import wraps
-from types import TracebackType
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, Self, TypeVar
-
-import apsw
+from typing import TYPE_CHECKING
 
 from pictocli.errors import NotFoundError, StoreError, ValidationError, check_range
-from pictocli.holding import Holding
 from pictocli.labels import carrying, resolve_labels
 from pictocli.nearest import MAX_LIMIT, near
 from pictocli.overview import Overview
 from pictocli.pairs import closer_than
 from pictocli.protocols import Progress
-from pictocli.queries import Queries
+from pictocli.questions import Questions, question
 from pictocli.records import Answer, ImageDetail, LibraryInfo, ModelSpec, Scope, SimilarImage, TaggedImage
 from pictocli.references import ImageLike, Reference, find
-from pictocli.schema import connect, translated
+from pictocli.stored import require
 
 if TYPE_CHECKING:
     from pictocli.brain import Model
 
-__all__ = ["MAX_LIMIT", "Reader", "question"]
+__all__ = ["MAX_LIMIT", "Reader"]
 
 TOLERANCE = 1e-6  # float32 cosines of equal vectors come out this far from 1
-Asked = TypeVar("Asked", bound="Reader")
-P = ParamSpec("P")
-R = TypeVar("R")
 
 
-def question(method: Callable[Concatenate[Asked, P], R]) -> Callable[Concatenate[Asked, P], R]:
-    """A method that raises StoreError where SQLite fails, and sees the database as it is at one moment."""
-
-    @wraps(method)
-    def asked(self: Asked, /, *args: P.args, **options: P.kwargs) -> R:
-        with translated(self.path):
-            try:
-                return method(self, *args, **options)
-            finally:
-                if self._db is not None and self._db.in_transaction:
-                    self._db.execute("COMMIT")
-
-    return asked
-
-
-class Reader:
+class Reader(Questions):
     """Asks one database. Opens it read-only, at the first question."""
 
     def __init__(self, path: str, progress: Progress) -> None:
-        self.path = os.path.abspath(path)
+        super().__init__(path)
         self.progress = progress
-        self._db: apsw.Connection | None = None
         self._model: Model | None = None
-        self._holding = Holding()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the database."""
-        if self._db is not None:
-            self._db.close()
-            self._db, self._holding = None, Holding()
 
     @question
     def similar(
@@ -125,7 +87,7 @@ class Reader:
                 for i, cosine in found.passing
             ],
             scope=scope,
-            considered=queries.count(folders) - (without > 0 and _inside(queries, without, folders)),
+            considered=queries.count(folders) - (without > 0 and queries.within(without, folders)),
             nearest=nearest,
             closer_than=None if told is None else closer_than(pairs, told),
             elsewhere=found.elsewhere,
@@ -208,8 +170,12 @@ class Reader:
         for image_id in ids:
             scores = fields[image_id]["scores"]
             matched = {name: scores[category][name] for category, name in names if name in scores[category]}
+            require(bool(matched), f"image {image_id} does not carry the tags that it is listed under")
             results.append(TaggedImage(**fields[image_id], matched=matched))
         elsewhere = None
+        if not ids and folders is None and len(groups) == 1:
+            carriers = queries.carrying(groups)[0].most
+            require(carriers == 0, f"{carriers:,} images should carry these tags, and none is listed")
         if not results and scope != Scope():
             elsewhere = len(queries.tagged(groups, None, MAX_LIMIT, by_score=False))
         return Answer(
@@ -245,12 +211,12 @@ class Reader:
 
     # -- below the questions ----------------------------------------------------------------------------------------
 
-    def _queries(self) -> Queries:
-        if self._db is None:
-            self._db = connect(self.path, readonly=True)
-        if not self._db.in_transaction:
-            self._db.execute("BEGIN")  # from here to its end a question sees one state, whatever is written meanwhile
-        return Queries(self._db)
+    @question
+    def _own_taxonomy(self) -> str | None:
+        """The label list that `retag` was given, if it was given one."""
+        own = self._queries().meta("own_taxonomy")
+        require(own is None or isinstance(own, str), "its own list of labels is no text")
+        return own or None
 
     def _own_model(self, device: str) -> Model:
         """The database's own model, which picto reembed may have changed since the last question."""
@@ -262,8 +228,10 @@ class Reader:
         return self._model
 
     def _spec(self) -> ModelSpec:
-        spec = self._queries().spec()
+        queries = self._queries()
+        spec = queries.spec()
         if spec is None:
+            require(queries.count_contents() == 0, "it no longer says which model its embeddings are of")
             raise StoreError(f"{self.path} holds no images yet", "picto index FOLDER fills it")
         return spec
 
@@ -271,16 +239,13 @@ class Reader:
         """The embedding of a reference: the stored one, or one made now."""
         indexed = reference.image_id or reference.twin
         if indexed is not None:
-            vector = self._queries().embedding(indexed)
+            vector, spec = self._queries().embedding(indexed), self._spec()
             if vector is not None:
+                right = isinstance(vector, bytes) and len(vector) == 4 * spec.dim
+                require(right, f"the embedding of image {indexed} is not {spec.dim} numbers")
                 return vector
-            raise StoreError(f"image {indexed} has no embedding", "picto index --force gives it one")
+            raise StoreError(f"image {indexed} has no embedding", "picto index gives it one, after picto repair")
         self._spec()
         from pictocli.looking import embed_reference  # numpy, Pillow, torch
 
         return embed_reference(reference, self._own_model(device))[0]
-
-
-def _inside(queries: Queries, image_id: int, folders: list[int] | None) -> bool:
-    """Whether an image lies in one of these folders."""
-    return folders is None or queries.folder_of(image_id) in folders

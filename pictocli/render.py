@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, BinaryIO
 
+from pictocli.damage import Damage
 from pictocli.records import (
     Embedded,
     Exported,
@@ -28,7 +29,7 @@ from pictocli.records import (
 __all__ = ["FORMATS", "Row", "as_object", "write"]
 
 FORMATS = ("table", "tsv", "csv", "json", "jsonl", "paths")
-Row = Image | Label | LibraryInfo | Embedded | IndexReport
+Row = Image | Label | LibraryInfo | Embedded | IndexReport | Damage
 
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 _FORMULA = re.compile(r"\A(?=[=+\-@\t\r\n＝＋－＠])")  # what a cell begins with that a spreadsheet runs, or drops
@@ -139,6 +140,8 @@ def _tsv(row: Row) -> list[list[str]]:
         return [[f"{row.similarity:.4f}", row.path]]
     if isinstance(row, TaggedImage):
         return [[",".join(row.matched), row.path]]
+    if isinstance(row, Damage):
+        return [[row.what, str(row.count), row.example or "", row.remedy]]
     if isinstance(row, Label):
         return [[row.category, row.id, ",".join(row.aliases)]]
     if isinstance(row, Embedded):

@@ -1,4 +1,4 @@
-"""The SQLite file itself: opening it safely, its tables, and the numbered migrations that made them.
+"""The SQLite file itself: opening it safely, whoever made it, and bringing an older one up to date.
 
 apsw brings its own SQLite, so extensions load on every Python; sqlite-vec's library is loaded by its path, because
 importing the package would import numpy (60 ms on every query).
@@ -15,99 +15,20 @@ from urllib.parse import quote
 
 import apsw
 
-from pictocli.errors import StoreError
+from pictocli.errors import DamagedError, StoreError
+from pictocli.migrations import APPLICATION_ID, MIGRATIONS, alteration
 
-__all__ = ["APPLICATION_ID", "MIGRATIONS", "connect", "from_db", "memory", "to_db", "transaction", "translated"]
+__all__ = ["connect", "from_db", "kept_copy", "memory", "to_db", "transaction", "translated"]
 
-APPLICATION_ID = 0x50494354  # "PICT": tells our files from other programs' SQLite files
+_LIMITS = (
+    (apsw.SQLITE_LIMIT_LENGTH, 2**28),  # the ids of 25 million images, as the JSON text in which they are bound
+    (apsw.SQLITE_LIMIT_SQL_LENGTH, 100_000),
+    (apsw.SQLITE_LIMIT_TRIGGER_DEPTH, 16),  # ours go four deep
+    (apsw.SQLITE_LIMIT_ATTACHED, 0),
+)
 
-MIGRATIONS = (
-    """
-    CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
-    -- mean: what codes are centred on; labels, nulls: text vectors of the taxonomy's prompts
-    CREATE TABLE vector(name TEXT PRIMARY KEY, v BLOB NOT NULL);
-    CREATE TABLE text_embedding(text TEXT PRIMARY KEY, v BLOB NOT NULL);
-
-    CREATE TABLE dataset(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
-    CREATE TABLE root(id INTEGER PRIMARY KEY, dataset_id INT NOT NULL REFERENCES dataset, path NOT NULL UNIQUE);
-    CREATE TABLE folder(id INTEGER PRIMARY KEY, root_id INT NOT NULL REFERENCES root, path NOT NULL,
-      images INT NOT NULL DEFAULT 0, UNIQUE(root_id, path));
-
-    -- One row a file seen, skipped ones too (reason). size and mtime_ns are written with its last page: while they
-    -- are NULL the file is unfinished and the next run takes it up again.
-    CREATE TABLE file(id INTEGER PRIMARY KEY, folder_id INT NOT NULL REFERENCES folder, name NOT NULL,
-      kind TEXT NOT NULL, size INT, mtime_ns INT, hash BLOB, pages INT NOT NULL DEFAULT 0, dpi INT NOT NULL DEFAULT 0,
-      reason TEXT, UNIQUE(folder_id, name));
-    CREATE INDEX file_hash ON file(hash) WHERE hash IS NOT NULL;
-
-    -- What bytes decode to, shared by every copy of them. dpi is 0 unless rendered (PDF); page is 0 in one-image files.
-    CREATE TABLE content(id INTEGER PRIMARY KEY, hash BLOB NOT NULL, page INT NOT NULL, dpi INT NOT NULL,
-      width INT NOT NULL, height INT NOT NULL, measures TEXT NOT NULL, processing_time_ms REAL NOT NULL,
-      UNIQUE(hash, page, dpi));
-    CREATE TABLE embedding(content_id INTEGER PRIMARY KEY REFERENCES content ON DELETE CASCADE, v BLOB NOT NULL);
-    CREATE TABLE staged(content_id INTEGER PRIMARY KEY REFERENCES content ON DELETE CASCADE, v BLOB NOT NULL);
-    CREATE TABLE thumbnail(content_id INTEGER PRIMARY KEY REFERENCES content ON DELETE CASCADE, jpeg BLOB NOT NULL);
-
-    -- folder_id repeats the file's: every scope filter needs it, and none then has to touch `file`.
-    CREATE TABLE image(id INTEGER PRIMARY KEY, file_id INT NOT NULL REFERENCES file ON DELETE CASCADE,
-      folder_id INT NOT NULL REFERENCES folder, page INT NOT NULL DEFAULT 0, content_id INT NOT NULL REFERENCES content,
-      objects TEXT NOT NULL DEFAULT '{}', scenes TEXT NOT NULL DEFAULT '{}', attributes TEXT NOT NULL DEFAULT '{}',
-      metadata TEXT, thumbnail_url TEXT, indexed_at INT NOT NULL, UNIQUE(file_id, page));
-    CREATE INDEX image_folder ON image(folder_id);
-    CREATE INDEX image_content ON image(content_id);
-    CREATE TABLE code(folder_id INT, image_id INT, c BLOB NOT NULL, PRIMARY KEY(folder_id, image_id)) WITHOUT ROWID;
-
-    CREATE TABLE tag(id INTEGER PRIMARY KEY, category INT NOT NULL, name TEXT NOT NULL, phrase TEXT,
-      n INT NOT NULL DEFAULT 0, UNIQUE(category, name));
-    CREATE TABLE tag_alias(category INT, alias TEXT, tag_id INT NOT NULL REFERENCES tag, PRIMARY KEY(category, alias))
-      WITHOUT ROWID;
-    CREATE TABLE image_tag(tag_id INT, image_id INT, score REAL NOT NULL, PRIMARY KEY(tag_id, image_id)) WITHOUT ROWID;
-
-    -- The JSON columns are the truth; the inverted table, and the counts, follow them. No OR IGNORE in a trigger: the
-    -- statement that fires it has its own conflict rule, and that one holds (an upsert's update aborts).
-    CREATE VIEW image_label(image_id, category, name, score) AS
-      SELECT i.id, 0, j.key, j.value FROM image i, json_each(i.objects) j UNION ALL
-      SELECT i.id, 1, j.key, j.value FROM image i, json_each(i.scenes) j UNION ALL
-      SELECT i.id, 2, j.key, j.value FROM image i, json_each(i.attributes) j;
-    CREATE TRIGGER image_tagged AFTER INSERT ON image BEGIN
-      INSERT INTO tag(category, name) SELECT category, name FROM image_label l WHERE image_id = new.id
-        AND NOT EXISTS (SELECT 1 FROM tag t WHERE t.category = l.category AND t.name = l.name);
-      INSERT INTO image_tag SELECT t.id, new.id, l.score FROM image_label l
-        JOIN tag t ON t.category = l.category AND t.name = l.name WHERE l.image_id = new.id;
-      UPDATE folder SET images = images + 1 WHERE id = new.folder_id;
-    END;
-    CREATE TRIGGER image_untagging BEFORE UPDATE OF objects, scenes, attributes ON image BEGIN
-      DELETE FROM image_tag WHERE image_id = old.id AND tag_id IN (SELECT t.id FROM image_label l
-        JOIN tag t ON t.category = l.category AND t.name = l.name WHERE l.image_id = old.id);
-    END;
-    CREATE TRIGGER image_retagged AFTER UPDATE OF objects, scenes, attributes ON image BEGIN
-      INSERT INTO tag(category, name) SELECT category, name FROM image_label l WHERE image_id = new.id
-        AND NOT EXISTS (SELECT 1 FROM tag t WHERE t.category = l.category AND t.name = l.name);
-      INSERT INTO image_tag SELECT t.id, new.id, l.score FROM image_label l
-        JOIN tag t ON t.category = l.category AND t.name = l.name WHERE l.image_id = new.id;
-    END;
-    CREATE TRIGGER image_deleting BEFORE DELETE ON image BEGIN
-      DELETE FROM image_tag WHERE image_id = old.id AND tag_id IN (SELECT t.id FROM image_label l
-        JOIN tag t ON t.category = l.category AND t.name = l.name WHERE l.image_id = old.id);
-      DELETE FROM code WHERE folder_id = old.folder_id AND image_id = old.id;
-      UPDATE folder SET images = images - 1 WHERE id = old.folder_id;
-    END;
-    CREATE TRIGGER image_deleted AFTER DELETE ON image BEGIN
-      DELETE FROM content WHERE id = old.content_id AND NOT EXISTS
-        (SELECT 1 FROM image WHERE content_id = old.content_id);
-    END;
-    CREATE TRIGGER image_recontent AFTER UPDATE OF content_id ON image WHEN old.content_id <> new.content_id BEGIN
-      DELETE FROM content WHERE id = old.content_id AND NOT EXISTS
-        (SELECT 1 FROM image WHERE content_id = old.content_id);
-    END;
-    CREATE TRIGGER image_moved AFTER UPDATE OF folder_id ON image WHEN old.folder_id <> new.folder_id BEGIN
-      UPDATE code SET folder_id = new.folder_id WHERE folder_id = old.folder_id AND image_id = old.id;
-      UPDATE folder SET images = images - 1 WHERE id = old.folder_id;
-      UPDATE folder SET images = images + 1 WHERE id = new.folder_id;
-    END;
-    CREATE TRIGGER tag_more AFTER INSERT ON image_tag BEGIN UPDATE tag SET n = n + 1 WHERE id = new.tag_id; END;
-    CREATE TRIGGER tag_less AFTER DELETE ON image_tag BEGIN UPDATE tag SET n = n - 1 WHERE id = old.tag_id; END;
-    """,
+_LEAST = (
+    512  # bytes, SQLite's smallest page: it takes a file of one byte, all that is left of a library, for an empty one
 )
 
 
@@ -121,8 +42,13 @@ def to_db(name: str) -> str | bytes:
 
 
 def from_db(name: str | bytes) -> str:
-    """A stored file name as Python and the operating system spell it."""
-    return name if isinstance(name, str) else os.fsdecode(name)
+    """A stored file name as Python and the operating system spell it. DamagedError for what cannot be one."""
+    if not isinstance(name, str | bytes):
+        raise DamagedError(f"the database is damaged: {name} stands where the name of a file should")
+    text = name if isinstance(name, str) else os.fsdecode(name)
+    if "\0" in text:
+        raise DamagedError(f"the database is damaged: no file can be named {text!r}")
+    return text
 
 
 @contextlib.contextmanager
@@ -142,10 +68,10 @@ def translated(path: str) -> Iterator[None]:
         ) from exc
     except apsw.FullError as exc:
         raise StoreError(f"no space left for {path}", "free some space and run the same command again") from exc
-    except apsw.CorruptError as exc:
-        raise StoreError(
-            f"{path} is damaged: {exc}", "restore it from a backup, or index again into a new file"
-        ) from exc
+    except (apsw.CorruptError, apsw.SQLError, apsw.ConstraintError, apsw.MismatchError, apsw.TooBigError) as exc:
+        raise DamagedError(f"{path} is damaged: {exc}") from exc
+    except UnicodeDecodeError as exc:
+        raise DamagedError(f"{path} is damaged: it holds text that is no UTF-8") from exc
     except apsw.Error as exc:
         raise StoreError(f"{path} cannot be used: {exc}") from exc
 
@@ -169,11 +95,14 @@ def transaction(db: apsw.Connection) -> Iterator[None]:
     db.execute("COMMIT")
 
 
-def connect(path: str, *, create: bool = False, readonly: bool = False, page_size: int = 16384) -> apsw.Connection:
+def connect(
+    path: str, *, create: bool = False, readonly: bool = False, page_size: int = 16384, trusting: bool = False
+) -> apsw.Connection:
     """Open the database at `path`, making or migrating it where asked to write.
 
-    Raises StoreError when it does not exist and `create` is off, is not a picto database, is
-    newer than this program, or cannot be opened.
+    trusting: take one whose tables are not as picto makes them, to see what is wrong with it. Raises StoreError when
+    the file does not exist and `create` is off, is not a picto database, is newer than this program, or cannot be
+    opened; DamagedError when it has been changed.
     """
     if os.path.isdir(path):  # not Path's: it raises for a name that is too long
         raise StoreError(f"{path} is a folder, not a database", "name a file with --db")
@@ -184,19 +113,25 @@ def connect(path: str, *, create: bool = False, readonly: bool = False, page_siz
         raise StoreError(f"there is no database at {path}", "picto index FOLDER makes one, --db names another")
     if fresh:
         _touch(path)
+    elif Path(path).stat().st_size < _LEAST:
+        raise StoreError(f"{path} is not a picto database", "name another file with --db")
     with translated(path):
         db = _open_readonly(path) if readonly else apsw.Connection(path)
         try:
             _prepare(db)
             version = _recognise(db, path, fresh)
             if fresh:
-                db.execute(f"PRAGMA page_size={page_size}")
+                db.execute(f"PRAGMA page_size={int(page_size)}")
                 db.execute("PRAGMA journal_mode=WAL")
+            if version and not trusting:
+                _require_ours(db, path, version)
             if version < len(MIGRATIONS):
                 if readonly:  # an older file: let a writing connection bring it up to date first
                     connect(path).close()
                 else:
-                    _migrate(db, version)
+                    _migrate(db, version, path)
+            elif not readonly:
+                _drop_copies(path)
         except BaseException:
             db.close()
             raise
@@ -209,6 +144,11 @@ def memory() -> apsw.Connection:
     _prepare(db)
     _migrate(db, 0)
     return db
+
+
+def kept_copy(path: str, version: int) -> str:
+    """Where an older database is kept, as it was, until its migration is done."""
+    return f"{path}.before-upgrade-from-{version}"
 
 
 def _touch(path: str) -> None:
@@ -238,12 +178,22 @@ def _open_readonly(path: str) -> apsw.Connection:
 
 
 def _prepare(db: apsw.Connection) -> None:
+    """Load sqlite-vec, and trust nothing in the file.
+
+    trusted_schema off: a stranger's view or trigger cannot call what we load. No mmap: a mapped file that another
+    program cuts short ends the process.
+    """
     db.set_busy_timeout(5000)
     db.enable_load_extension(True)
     db.load_extension(_vec_library())
     db.enable_load_extension(False)
-    # trusted_schema off: a stranger's view or trigger cannot call what we load
-    for pragma in ("foreign_keys=ON", "synchronous=NORMAL", "journal_size_limit=67108864", "trusted_schema=OFF"):
+    db.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
+    for limit, value in _LIMITS:
+        db.limit(limit, value)
+    for pragma in (
+        "trusted_schema=OFF", "mmap_size=0", "cell_size_check=ON", "foreign_keys=ON", "synchronous=NORMAL",
+        "journal_size_limit=67108864",
+    ):  # fmt: skip
         db.execute(f"PRAGMA {pragma}")
 
 
@@ -265,17 +215,60 @@ def _recognise(db: apsw.Connection, path: str, fresh: bool) -> int:
     if fresh or (empty and version == 0):
         return 0
     if int(db.pragma("application_id")) != APPLICATION_ID:
+        if not empty and alteration(db, MIGRATIONS[:1]) is None:
+            raise DamagedError(f"{path} is damaged: it no longer says whose it is")
         raise StoreError(f"{path} is another program's database, not picto's", "name another file with --db")
     if version > len(MIGRATIONS):
         raise StoreError(f"{path} was made by a newer picto", "pip install --upgrade pictocli")
+    if version < 1:
+        raise DamagedError(f"{path} is damaged: it no longer says which version of picto made it")
     return version
 
 
-def _migrate(db: apsw.Connection, version: int) -> None:
+def _require_ours(db: apsw.Connection, path: str, version: int) -> None:
+    """DamagedError unless the tables, indexes, views and triggers are those that picto makes."""
+    wrong = alteration(db, MIGRATIONS[:version])
+    if wrong is not None and int(db.pragma("user_version")) == version:  # else it was brought up to date just now
+        raise DamagedError(f"{path} was changed by another program, or is damaged: {wrong}")
+
+
+def _migrate(db: apsw.Connection, version: int, path: str | None = None) -> None:
+    """Bring a database up to date, each step in its own transaction; an older one is kept beside until all are done."""
     for number, script in enumerate(MIGRATIONS[version:], version + 1):
         with transaction(db):
             if int(db.pragma("user_version")) >= number:
                 continue  # another process was faster
+            if path is not None and number > 1:
+                _keep_copy(path, number - 1)
             db.execute(script)
-            db.execute(f"PRAGMA application_id={APPLICATION_ID}")
-            db.execute(f"PRAGMA user_version={number}")
+            db.execute(f"PRAGMA application_id={int(APPLICATION_ID)}")
+            db.execute(f"PRAGMA user_version={int(number)}")
+    if path is not None:
+        _drop_copies(path)
+
+
+def _keep_copy(path: str, version: int) -> None:
+    """Keep the database as it is, unless a migration that was stopped has done so. The caller holds the write lock."""
+    if any(os.path.exists(kept_copy(path, earlier)) for earlier in range(1, version)):
+        return
+    copy = kept_copy(path, version)
+    part = copy + ".part"
+    Path(part).unlink(missing_ok=True)  # of a run that was killed
+    _touch(part)
+    try:
+        source, target = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE), apsw.Connection(part)
+        with contextlib.closing(source), contextlib.closing(target), target.backup("main", source, "main") as backup:
+            while not backup.done:
+                backup.step(1000)
+        os.replace(part, copy)
+    except (apsw.FullError, apsw.IOError) as exc:
+        hint = "free as much space as the database takes, and run the same command again"
+        raise StoreError(f"no room to keep {path} as it is while it is brought up to date", hint) from exc
+    finally:
+        Path(part).unlink(missing_ok=True)
+
+
+def _drop_copies(path: str) -> None:
+    """Remove what was kept of earlier versions: the migration is done."""
+    for version in range(1, len(MIGRATIONS)):
+        Path(kept_copy(path, version)).unlink(missing_ok=True)

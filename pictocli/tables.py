@@ -12,6 +12,7 @@ from rich.cells import cell_len, chop_cells
 from rich.console import Console
 from rich.text import Text
 
+from pictocli.damage import Damage
 from pictocli.display import bar, crop, fraction, pad, percent, printable, shorten, shown_path, size_of
 from pictocli.records import (
     CATEGORIES,
@@ -100,6 +101,14 @@ class Page:
             aliases = self._spelled(printable(", ".join(label.aliases)))
             aliases = crop(aliases, max(1, self._console.width - sum(widths) - 4), self._mark)
             self._line(line.append(f"  {aliases}" if aliases else ""))
+
+    def damages(self, damages: Sequence[Damage]) -> None:
+        """How many of what are damaged, an example, and the remedy."""
+        width = max((len(f"{damage.count:,}") for damage in damages), default=0)
+        for damage in damages:
+            line = Text(f"{damage.count:>{width},}  ", "bold").append(self._spelled(damage.what), "default")
+            line.append(self._spelled(f", such as {damage.example}" if damage.example else ""), "dim")
+            self._line(line.append(f": {damage.remedy}", "cyan"))
 
     def detail(self, image: ImageDetail) -> None:
         """Everything known of one image, a line a kind of thing."""

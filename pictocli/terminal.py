@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, cast
 
+from pictocli.damage import Damage, RepairReport
 from pictocli.display import counted, pad, printable, shown_path, time_of
 from pictocli.errors import NotFoundError, PictoError, ValidationError
 from pictocli.library import MAX_LIMIT, Library, open_library
@@ -93,6 +94,8 @@ class Terminal:
             page.tagged(rows)
         elif kind is Label:
             page.labels(rows)
+        elif kind is Damage:
+            page.damages(rows)
         elif kind is ImageDetail:
             page.detail(rows[0])
         elif kind is LibraryInfo:
@@ -183,6 +186,31 @@ class Terminal:
         images, spent = counted(report.images, "image"), time_of(report.seconds)
         self.talk(f"Retagged {images} in {spent}: {report.changed:,} changed, tags are now {report.rule}")
 
+    def checked(self, found: Sequence[Damage]) -> None:
+        """What a check came to."""
+        if found:
+            self.talk(f"{counted(len(found), 'kind')} of damage")
+            self.hint("picto repair mends what can be mended; a copy of the file first does no harm")
+        else:
+            self.talk("no damage: SQLite finds the file sound, and all tables agree")
+
+    def repaired(self, report: RepairReport) -> None:
+        """What a repair found and did, and what is left to do."""
+        for damage in report.found:
+            example = f", such as {damage.example}" if damage.example else ""
+            self.talk(printable(f"{damage.count:,} {damage.what}{example}"))
+        if not report.found:
+            self.talk("no damage: nothing to repair")
+        elif report.dry_run:
+            self.hint("picto repair mends what can be mended")
+        else:
+            self.talk(_mended(report))
+            if report.unfinished:
+                files = counted(report.unfinished, "file")
+                self.hint(f"picto index with the same folders embeds what is gone of {files} again")
+            for damage in report.left:
+                self.error(PictoError(f"not repaired: {damage.count:,} {damage.what}", damage.remedy))
+
     def calibrated(self, report: CalibrationReport) -> None:
         """What a calibration measured, and what to do with it."""
         name = printable(report.model.rpartition("/")[2])
@@ -215,3 +243,10 @@ def _sentence(report: IndexReport) -> str:
         parts[0] += f" ({rate:.1f}/s)"
     counts = {name: getattr(report, name) for name in ("unchanged", "moved", "copied", "updated", "described")}
     return ", ".join(parts + [f"{count:,} {name}" for name, count in counts.items() if count])
+
+
+def _mended(report: RepairReport) -> str:
+    """Repaired in 31 ms: removed 2 rows of image; the damaged file is kept as …"""
+    gone = ", ".join(f"{counted(count, 'row')} of {table}" for table, count in report.removed.items())
+    kept = f"; the damaged file is kept as {shown_path(report.kept)}" if report.kept else ""
+    return f"Repaired in {time_of(report.seconds)}" + (f": removed {gone}" if gone else ": no row removed") + kept

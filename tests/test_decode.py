@@ -23,8 +23,7 @@ from hostile import pdf as pdf_of
 from pictures import CORNERS, PHOTOS, corners, make_pdf, quarters, scene, turned_exif
 from PIL import Image
 
-from pictocli import decode as decode_module
-from pictocli import documents
+from pictocli import documents, rgb
 from pictocli.decode import Decoded, Inspected, Recipe, Refused, decode, decode_bytes, inspect
 from pictocli.kinds import sniff
 
@@ -285,7 +284,7 @@ def test_flattening_in_bands_changes_nothing(
     path = saved(tmp_path / name, make(), **options)
     with Image.open(path) as image:
         wanted = flattened_whole(image).resize((64, 64), Image.Resampling.BICUBIC)
-    monkeypatch.setattr(decode_module, "_BAND", band)
+    monkeypatch.setattr(rgb, "_BAND", band)
     assert (decoded(path).pixels == np.asarray(wanted)).all()
 
 

@@ -26,16 +26,18 @@ MODULES = sorted(path.stem for path in HOUSE.glob("*.py") if path.stem != "__ini
 
 # A module imports from the rows above its own, never from its own row or below.
 ROWS = (
-    ("errors", "records", "display", "progress", "interrupts"),
-    ("weights", "workers"),
+    ("errors", "records", "damage", "display", "progress", "interrupts"),
+    ("weights", "migrations", "workers"),
     ("protocols", "schema", "rules", "checkpoint", "text", "scan", "kinds", "metadata", "options", "preprocess",
-     "claims", "render", "tables", "pairs", "toml_lines", "openvino_vision", "silence", "steady"),
+     "claims", "render", "tables", "pairs", "toml_lines", "openvino_vision", "silence", "steady", "stored",
+     "consistency", "rgb"),
     ("catalog", "retagging", "taxonomy", "hub", "siglip", "tower", "pixels", "documents"),
-    ("selection",),
-    ("tagging", "sqlite", "queries", "decode"),
-    ("calibration", "candidates", "references", "words", "labels", "overview", "staging", "codes"),
-    ("brain", "fitting", "labelled", "holding", "recall"),
-    ("pipeline",),
+    ("selection", "rows"),
+    ("tagging", "sqlite", "queries", "decode", "soundness"),
+    ("calibration", "candidates", "references", "words", "labels", "overview", "staging", "codes",
+     "checking"),
+    ("brain", "fitting", "labelled", "holding", "recall", "salvage", "mending"),
+    ("pipeline", "questions", "repairing"),
     ("indexing", "looking", "nearest", "reembedding", "calibrating"),
     ("reading", "filling"),
     ("library",),
@@ -45,7 +47,10 @@ ROWS = (
 )  # fmt: skip
 ROW = {name: number for number, row in enumerate(ROWS) for name in row}
 
-STORE = {"schema", "catalog", "selection", "queries", "codes", "recall", "overview", "sqlite", "staging", "retagging"}
+STORE = {
+    "catalog", "checking", "codes", "consistency", "mending", "migrations", "overview", "queries", "recall",
+    "retagging", "rows", "salvage", "schema", "selection", "soundness", "sqlite", "staging",
+}  # fmt: skip
 HEAVY = (
     "torch",
     "transformers",
@@ -102,7 +107,7 @@ def test_only_the_package_and_the_commands_use_the_packages_own_name() -> None:
         ("torch", {"siglip"}),
         ("transformers", {"siglip"}),
         ("openvino", {"openvino_vision"}),
-        ("apsw", STORE | {"reading", "words", "filling"}),
+        ("apsw", STORE | {"questions", "repairing", "words", "filling"}),
         ("pymupdf", {"documents"}),
         ("pillow_heif", {"decode"}),
         ("typer", {"cli", "cli_asking", "cli_filling", "cli_keeping", "cli_showing", "options"}),
@@ -179,6 +184,44 @@ def test_sql_is_in_the_store_only(name: str) -> None:
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.lstrip().startswith(SQL)
     ]
     assert texts in ([], ["PRAGMA optimize", "PRAGMA wal_checkpoint(TRUNCATE)"])
+
+
+# What is put into a text of SQL, beside constants in capitals: names and terms that the same module chose. A value that
+# comes from anywhere else is bound.
+PUT_IN = {
+    "checking": {"column", "sql", "table"},
+    "consistency": {"_whole('page')"},
+    "mending": {"column", "name", "table", "where"},
+    "queries": {"column", "where"},
+    "retagging": {"', '.join('?' * len(_FOLLOWING))", "name"},
+    "salvage": {"_read(columns)", "marks", "name", "order", "table"},
+    "schema": {"pragma"},
+    "selection": {"_held(others)", "first.lists", "lists", "order", "scores", "where"},
+    "soundness": {"column", "table"},
+    "sqlite": {"column", "table"},
+    "staging": {"emptied"},
+}
+
+
+def put_in(path: Path) -> set[str]:
+    """What f-strings with SQL in them interpolate, apart from constants and whole numbers; and any other formatting."""
+    found: set[str] = set()
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.JoinedStr):
+            texts = "".join(each.value for each in node.values if isinstance(each, ast.Constant))
+            if any(word.strip() in texts for word in (*SQL, "REINDEX", "DROP TRIGGER", " WHERE ")):
+                values = [ast.unparse(each.value) for each in node.values if isinstance(each, ast.FormattedValue)]
+                found |= {each for each in values if not each.strip("_").isupper() and not each.startswith("int(")}
+        elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod | ast.Add):
+            sides = [each.value for each in (node.left, node.right) if isinstance(each, ast.Constant)]
+            if any(isinstance(each, str) and each.lstrip().startswith(SQL) for each in sides):
+                found.add(ast.unparse(node))
+    return found
+
+
+@pytest.mark.parametrize("name", sorted(STORE))
+def test_sql_takes_values_by_binding_only(name: str) -> None:
+    assert put_in(HOUSE / f"{name}.py") == PUT_IN.get(name, set())
 
 
 def test_every_module_says_what_it_is_for() -> None:

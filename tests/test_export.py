@@ -68,7 +68,7 @@ def test_an_embedding_that_is_none_is_told(library: pictocli.Library) -> None:
     db.execute("UPDATE embedding SET v = x'0102' WHERE content_id = 1")
     db.close()
     ran = run("export", "--embeddings", "--db", library.path)
-    assert (ran.code, ran.err.splitlines()[0]) == (3, "error: the embedding of image 1 is damaged")
+    assert (ran.code, ran.err.splitlines()[0]) == (3, "error: the database is damaged: the embedding of image 1 is none")
 
 
 def _peak(*arguments: str) -> float:

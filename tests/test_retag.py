@@ -59,10 +59,13 @@ def test_tags_that_were_lost_come_back_as_they_were_without_a_model_or_a_picture
 ) -> None:
     before, kept = rows(TAGS), rows(KEPT)
     db = sqlite3.connect(tmp_path / "library.db")
-    db.execute("DROP TRIGGER image_untagging")  # another program, no triggers: both tables are wrong now
-    db.execute("DROP TRIGGER image_retagged")
-    triggers = db.execute("SELECT count(*) FROM sqlite_schema WHERE type = 'trigger'").fetchone()
+    following = ("image_untagging", "image_retagged")
+    triggers = db.execute("SELECT sql FROM sqlite_schema WHERE name IN (?, ?)", following).fetchall()
+    for name in following:
+        db.execute(f"DROP TRIGGER {name}")  # another program puts them aside: both tables are wrong now
     db.execute("UPDATE image SET objects = '{\"cat\": 0.5}', attributes = '{}' WHERE id > 3")
+    for (sql,) in triggers:
+        db.execute(sql)
     db.commit()
     db.close()
     monkeypatch.setattr(siglip, "Siglip", no_model)
@@ -70,7 +73,7 @@ def test_tags_that_were_lost_come_back_as_they_were_without_a_model_or_a_picture
     assert (report.images, report.changed, report.rule) == (18, 15, "label-free")
     assert rows(TAGS) == before
     assert rows(KEPT) == kept
-    assert rows("SELECT count(*) FROM sqlite_schema WHERE type = 'trigger'") == [triggers]
+    assert rows("SELECT sql FROM sqlite_schema WHERE name IN (?, ?)", *following) == triggers
     inverted(rows)
     assert library.retag().changed == 0
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import resource
+import signal
 import sqlite3
 import stat
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +21,8 @@ import pictocli
 from pictocli import schema
 from pictocli.catalog import Catalog
 from pictocli.errors import StoreError
-from pictocli.schema import APPLICATION_ID, MIGRATIONS, connect, from_db, memory, to_db, transaction, translated
+from pictocli.migrations import APPLICATION_ID, MIGRATIONS
+from pictocli.schema import connect, from_db, memory, to_db, transaction, translated
 
 
 def version(path: Path) -> int:
@@ -278,7 +283,9 @@ def test_a_transaction_is_undone_by_any_exception() -> None:
         (apsw.FullError, "no space left"),
         (apsw.CorruptError, "is damaged"),
         (apsw.ReadOnlyError, "cannot write"),
-        (apsw.SQLError, "cannot be used"),
+        (apsw.SQLError, "is damaged"),
+        (apsw.ConstraintError, "is damaged"),
+        (apsw.NoMemError, "cannot be used"),
     ],
 )
 def test_what_sqlite_says_becomes_one_sentence(error: type[apsw.Error], message: str) -> None:
@@ -295,3 +302,90 @@ def test_a_busy_database_is_said_to_be_so(tmp_path: Path) -> None:
         pass
     first.close()
     second.close()
+
+
+# -- from an older version -----
+
+STEPS = ("CREATE TABLE later(a);", "INSERT INTO later VALUES(2)", "ALTER TABLE later ADD COLUMN b")
+
+KILLED = """
+import os, signal, sys
+from pictocli import schema
+real = schema.os.replace if sys.argv[2] == "copied" else schema._drop_copies
+def kill(*given):
+    if sys.argv[2] == "copied":
+        real(*given)
+    os.kill(os.getpid(), signal.SIGKILL)
+schema.MIGRATIONS = (*schema.MIGRATIONS, *sys.argv[3:])
+if sys.argv[2] == "copied":
+    schema.os.replace = kill
+else:
+    schema._drop_copies = kill
+schema.connect(sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize("moment", ["copied", "migrated"])
+def test_a_migration_that_is_killed_leaves_both_usable(
+    moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, first = tmp_path / "a.db", len(MIGRATIONS)
+    Catalog(db := connect(str(path), create=True)).set_meta("kept", 7)
+    db.close()
+    done = subprocess.run([sys.executable, "-c", KILLED, str(path), moment, *STEPS], check=False)
+    assert done.returncode == -signal.SIGKILL
+    kept = Path(schema.kept_copy(str(path), first))
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    db = connect(str(kept))
+    assert (db.pragma("user_version"), Catalog(db).meta("kept"), db.pragma("integrity_check")) == (first, 7, "ok")
+    db.close()
+    assert version(path) == (first if moment == "copied" else first + len(STEPS))
+    monkeypatch.setattr(schema, "MIGRATIONS", (*MIGRATIONS, *STEPS))
+    db = connect(str(path))
+    assert db.execute("SELECT a, b FROM later").fetchall() == [(2, None)]
+    assert Catalog(db).meta("kept") == 7
+    db.close()
+    assert [each.name for each in tmp_path.iterdir()] == ["a.db"]
+
+
+def test_the_original_is_kept_until_the_last_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, first = tmp_path / "a.db", len(MIGRATIONS)
+    connect(str(path), create=True).close()
+    with monkeypatch.context() as patch:
+        patch.setattr(schema, "MIGRATIONS", (*MIGRATIONS, STEPS[0], "INSERT INTO nowhere VALUES(1)"))
+        for _ in range(2):
+            with pytest.raises(StoreError, match="nowhere"):
+                connect(str(path))
+            assert version(path) == first + 1
+            assert version(Path(schema.kept_copy(str(path), first))) == first
+    monkeypatch.setattr(schema, "MIGRATIONS", (*MIGRATIONS, *STEPS))
+    connect(str(path)).close()
+    assert [each.name for each in tmp_path.iterdir()] == ["a.db"]
+
+
+def test_no_space_for_the_original_is_said_before_anything_is_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.db"
+    connect(str(path), create=True).close()
+    before = path.read_bytes()
+    monkeypatch.setattr(schema, "MIGRATIONS", (*MIGRATIONS, *STEPS))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limits[1]))
+    try:
+        with pytest.raises(StoreError, match="no room to keep"):
+            connect(str(path))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert path.read_bytes() == before
+    assert [each.name for each in tmp_path.iterdir()] == ["a.db"]
+
+
+def test_what_lies_beside_a_new_database_is_its_owners_alone(tmp_path: Path) -> None:
+    db = connect(str(tmp_path / "a.db"), create=True)
+    Catalog(db).set_meta("a", 1)
+    found = {each.name: stat.S_IMODE(each.stat().st_mode) for each in tmp_path.iterdir()}
+    assert found == {"a.db": 0o600, "a.db-wal": 0o600, "a.db-shm": 0o600}
+    db.close()

@@ -1,0 +1,124 @@
+"""The tables of a picto database: the numbered scripts that made them, and whether a file has these and no others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import apsw
+
+__all__ = ["APPLICATION_ID", "MIGRATIONS", "alteration"]
+
+APPLICATION_ID = 0x50494354  # "PICT": tells our files from other programs' SQLite files
+
+MIGRATIONS = (
+    """
+    CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+    -- mean: what codes are centred on; labels, nulls: text vectors of the taxonomy's prompts
+    CREATE TABLE vector(name TEXT PRIMARY KEY, v BLOB NOT NULL);
+    CREATE TABLE text_embedding(text TEXT PRIMARY KEY, v BLOB NOT NULL);
+
+    CREATE TABLE dataset(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+    CREATE TABLE root(id INTEGER PRIMARY KEY, dataset_id INT NOT NULL REFERENCES dataset, path NOT NULL UNIQUE);
+    CREATE TABLE folder(id INTEGER PRIMARY KEY, root_id INT NOT NULL REFERENCES root, path NOT NULL,
+      images INT NOT NULL DEFAULT 0, UNIQUE(root_id, path));
+
+    -- One row a file seen, skipped ones too (reason). size and mtime_ns are written with its last page: while they
+    -- are NULL the file is unfinished and the next run takes it up again.
+    CREATE TABLE file(id INTEGER PRIMARY KEY, folder_id INT NOT NULL REFERENCES folder, name NOT NULL,
+      kind TEXT NOT NULL, size INT, mtime_ns INT, hash BLOB, pages INT NOT NULL DEFAULT 0, dpi INT NOT NULL DEFAULT 0,
+      reason TEXT, UNIQUE(folder_id, name));
+    CREATE INDEX file_hash ON file(hash) WHERE hash IS NOT NULL;
+
+    -- What bytes decode to, shared by every copy of them. dpi is 0 unless rendered (PDF); page is 0 in one-image files.
+    CREATE TABLE content(id INTEGER PRIMARY KEY, hash BLOB NOT NULL, page INT NOT NULL, dpi INT NOT NULL,
+      width INT NOT NULL, height INT NOT NULL, measures TEXT NOT NULL, processing_time_ms REAL NOT NULL,
+      UNIQUE(hash, page, dpi));
+    CREATE TABLE embedding(content_id INTEGER PRIMARY KEY REFERENCES content ON DELETE CASCADE, v BLOB NOT NULL);
+    CREATE TABLE staged(content_id INTEGER PRIMARY KEY REFERENCES content ON DELETE CASCADE, v BLOB NOT NULL);
+    CREATE TABLE thumbnail(content_id INTEGER PRIMARY KEY REFERENCES content ON DELETE CASCADE, jpeg BLOB NOT NULL);
+
+    -- folder_id repeats the file's: every scope filter needs it, and none then has to touch `file`.
+    CREATE TABLE image(id INTEGER PRIMARY KEY, file_id INT NOT NULL REFERENCES file ON DELETE CASCADE,
+      folder_id INT NOT NULL REFERENCES folder, page INT NOT NULL DEFAULT 0, content_id INT NOT NULL REFERENCES content,
+      objects TEXT NOT NULL DEFAULT '{}', scenes TEXT NOT NULL DEFAULT '{}', attributes TEXT NOT NULL DEFAULT '{}',
+      metadata TEXT, thumbnail_url TEXT, indexed_at INT NOT NULL, UNIQUE(file_id, page));
+    CREATE INDEX image_folder ON image(folder_id);
+    CREATE INDEX image_content ON image(content_id);
+    CREATE TABLE code(folder_id INT, image_id INT, c BLOB NOT NULL, PRIMARY KEY(folder_id, image_id)) WITHOUT ROWID;
+
+    CREATE TABLE tag(id INTEGER PRIMARY KEY, category INT NOT NULL, name TEXT NOT NULL, phrase TEXT,
+      n INT NOT NULL DEFAULT 0, UNIQUE(category, name));
+    CREATE TABLE tag_alias(category INT, alias TEXT, tag_id INT NOT NULL REFERENCES tag, PRIMARY KEY(category, alias))
+      WITHOUT ROWID;
+    CREATE TABLE image_tag(tag_id INT, image_id INT, score REAL NOT NULL, PRIMARY KEY(tag_id, image_id)) WITHOUT ROWID;
+
+    -- The JSON columns are the truth; the inverted table, and the counts, follow them. No OR IGNORE in a trigger: the
+    -- statement that fires it has its own conflict rule, and that one holds (an upsert's update aborts).
+    CREATE VIEW image_label(image_id, category, name, score) AS
+      SELECT i.id, 0, j.key, j.value FROM image i, json_each(i.objects) j UNION ALL
+      SELECT i.id, 1, j.key, j.value FROM image i, json_each(i.scenes) j UNION ALL
+      SELECT i.id, 2, j.key, j.value FROM image i, json_each(i.attributes) j;
+    CREATE TRIGGER image_tagged AFTER INSERT ON image BEGIN
+      INSERT INTO tag(category, name) SELECT category, name FROM image_label l WHERE image_id = new.id
+        AND NOT EXISTS (SELECT 1 FROM tag t WHERE t.category = l.category AND t.name = l.name);
+      INSERT INTO image_tag SELECT t.id, new.id, l.score FROM image_label l
+        JOIN tag t ON t.category = l.category AND t.name = l.name WHERE l.image_id = new.id;
+      UPDATE folder SET images = images + 1 WHERE id = new.folder_id;
+    END;
+    CREATE TRIGGER image_untagging BEFORE UPDATE OF objects, scenes, attributes ON image BEGIN
+      DELETE FROM image_tag WHERE image_id = old.id AND tag_id IN (SELECT t.id FROM image_label l
+        JOIN tag t ON t.category = l.category AND t.name = l.name WHERE l.image_id = old.id);
+    END;
+    CREATE TRIGGER image_retagged AFTER UPDATE OF objects, scenes, attributes ON image BEGIN
+      INSERT INTO tag(category, name) SELECT category, name FROM image_label l WHERE image_id = new.id
+        AND NOT EXISTS (SELECT 1 FROM tag t WHERE t.category = l.category AND t.name = l.name);
+      INSERT INTO image_tag SELECT t.id, new.id, l.score FROM image_label l
+        JOIN tag t ON t.category = l.category AND t.name = l.name WHERE l.image_id = new.id;
+    END;
+    CREATE TRIGGER image_deleting BEFORE DELETE ON image BEGIN
+      DELETE FROM image_tag WHERE image_id = old.id AND tag_id IN (SELECT t.id FROM image_label l
+        JOIN tag t ON t.category = l.category AND t.name = l.name WHERE l.image_id = old.id);
+      DELETE FROM code WHERE folder_id = old.folder_id AND image_id = old.id;
+      UPDATE folder SET images = images - 1 WHERE id = old.folder_id;
+    END;
+    CREATE TRIGGER image_deleted AFTER DELETE ON image BEGIN
+      DELETE FROM content WHERE id = old.content_id AND NOT EXISTS
+        (SELECT 1 FROM image WHERE content_id = old.content_id);
+    END;
+    CREATE TRIGGER image_recontent AFTER UPDATE OF content_id ON image WHEN old.content_id <> new.content_id BEGIN
+      DELETE FROM content WHERE id = old.content_id AND NOT EXISTS
+        (SELECT 1 FROM image WHERE content_id = old.content_id);
+    END;
+    CREATE TRIGGER image_moved AFTER UPDATE OF folder_id ON image WHEN old.folder_id <> new.folder_id BEGIN
+      UPDATE code SET folder_id = new.folder_id WHERE folder_id = old.folder_id AND image_id = old.id;
+      UPDATE folder SET images = images - 1 WHERE id = old.folder_id;
+      UPDATE folder SET images = images + 1 WHERE id = new.folder_id;
+    END;
+    CREATE TRIGGER tag_more AFTER INSERT ON image_tag BEGIN UPDATE tag SET n = n + 1 WHERE id = new.tag_id; END;
+    CREATE TRIGGER tag_less AFTER DELETE ON image_tag BEGIN UPDATE tag SET n = n - 1 WHERE id = old.tag_id; END;
+    """,
+)
+
+
+def alteration(db: apsw.Connection, scripts: Sequence[str]) -> str | None:
+    """What of these scripts' tables, indexes, views and triggers is not in the database as they make it; or None.
+
+    A trigger that they do not make is one, too: it would run when picto writes. Other tables, views and indexes are
+    not: nothing of picto's reads them.
+    """
+    found = db.execute("SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL").fetchall()
+    text = "".join(scripts)
+    kept = {sql for _, _, sql in found if f"{sql};" in text}  # SQLite keeps a statement as it was written
+    if len(kept) == text.count("    CREATE ") and all(sql in kept for kind, _, sql in found if kind == "trigger"):
+        return None
+    plain = apsw.Connection(":memory:")  # 0.8 ms, where an ALTER TABLE has changed what is kept, or something is wrong
+    for script in scripts:
+        plain.execute(script)
+    made = set(plain.execute("SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL").fetchall())
+    plain.close()
+    for kind, name, _ in sorted(made - set(found)):
+        return f"its {kind} {name} is missing or not as picto makes it"
+    for kind, name, _ in found:
+        if kind == "trigger" and name not in {known for _, known, _ in made}:
+            return f"its trigger {name} is not picto's"
+    return None

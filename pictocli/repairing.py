@@ -1,0 +1,93 @@
+"""`picto repair`: makes anew what is derived, removes what refers to nothing, and has `index` redo what is gone."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+
+import apsw
+
+from pictocli.brain import put_labels, taxonomy_of
+from pictocli.checking import check, check_file
+from pictocli.claims import claimed
+from pictocli.damage import Damage, RepairReport
+from pictocli.errors import DamagedError
+from pictocli.mending import mend, reindex
+from pictocli.protocols import Progress
+from pictocli.recall import check_when_due
+from pictocli.salvage import finish_swap, opened, salvage, swap
+from pictocli.schema import connect, translated
+from pictocli.sqlite import SqliteStore
+
+__all__ = ["repair"]
+
+_BROKEN = ("tables that are not picto's", "pages that SQLite finds damaged", "parts that cannot be read")
+
+
+def repair(path: str, progress: Progress, *, dry_run: bool) -> RepairReport:
+    """Repair the database at `path`; see `Library.repair`."""
+    if dry_run:
+        return _repair(path, progress, dry_run=True)
+    with claimed(path):
+        return _repair(path, progress, dry_run=False)
+
+
+def _repair(path: str, progress: Progress, *, dry_run: bool) -> RepairReport:
+    started = time.perf_counter()
+    if not dry_run and finish_swap(path):
+        progress.say(f"An earlier repair was stopped at its last step: {path} is now what it had made")
+    found = _found(path, progress)
+    report = RepairReport(found=found, left=found, dry_run=dry_run)
+    if found and not dry_run:
+        report = _repaired(path, found, progress)
+    return replace(report, seconds=time.perf_counter() - started)
+
+
+def _found(path: str, progress: Progress) -> list[Damage]:
+    """What is wrong, also where the file cannot be opened for what it is."""
+    try:
+        return check_file(path, progress)
+    except DamagedError as exc:
+        return [Damage(what=_BROKEN[2], count=1, example=str(exc), derived=False, remedy="picto repair")]
+
+
+def _repaired(path: str, found: list[Damage], progress: Progress) -> RepairReport:
+    """Mended in its place, where SQLite can read all of it; else what can be read is taken to a new file."""
+    if not any(damage.what in _BROKEN for damage in found):
+        with translated(path):
+            db = connect(path)
+            try:
+                reindex(db)
+                return _finished(db, RepairReport(found=found), progress, lossy=False)
+            except (apsw.CorruptError, apsw.ConstraintError) as exc:
+                progress.say(f"It cannot be mended in its place: {exc}")
+            finally:
+                db.close()
+    part = f"{path}.repairing"
+    with opened(path) as damaged:
+        saved = salvage(damaged, path, part, progress)
+        with translated(part):
+            db = connect(part, trusting=True)
+            try:
+                report = _finished(db, RepairReport(found=found, saved=saved), progress, lossy=True)
+            finally:
+                db.close()
+        with open(part, "rb+") as file:
+            os.fsync(file.fileno())
+        return replace(report, kept=swap(path, part))
+
+
+def _finished(db: apsw.Connection, report: RepairReport, progress: Progress, *, lossy: bool) -> RepairReport:
+    """Mend one database, measure anew what was measured of it, and look at it again."""
+    progress.doing("repairing")
+    store = SqliteStore(db)
+    removed, unfinished = mend(db, lossy=lossy)
+    if store.spec() is not None:
+        store.set_meta("taxonomy", None)
+        put_labels(store, taxonomy_of(store))
+        store.build_codes(store.vector("mean"))
+        store.measure_pairs()
+        check_when_due(db, progress)
+    progress.doing("")
+    return replace(report, removed=removed, unfinished=unfinished, left=check(db, progress))
