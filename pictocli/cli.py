@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import select
 import sys
 import traceback
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from pictocli.cli_filling import calibrate, embed, index, reembed, retag
 from pictocli.cli_keeping import export, repair
 from pictocli.cli_showing import info, show, taxonomy
 from pictocli.errors import PictoError, ValidationError
-from pictocli.interrupts import interruptible
+from pictocli.interrupts import ending, interruptible
 from pictocli.options import Color
 from pictocli.terminal import Settings, Terminal
 
@@ -110,6 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stdout.flush()
     except OSError:  # told already, or nobody is left to be told
         _hush()
+    ending()
     sys.exit(code)
 
 
@@ -133,15 +135,21 @@ def _run(arguments: Sequence[str]) -> int:
     except click.UsageError as exc:
         terminal.error(_usage(exc))
         return 2
-    except (BrokenPipeError, SystemExit):  # click and rich leave by SystemExit when the pipe has closed
+    except SystemExit:  # click and rich leave by it when the pipe has closed
         _hush()
         return 0
-    except (KeyboardInterrupt, click.Abort):
+    except KeyboardInterrupt:
         return 130
     except Exception as exc:
+        cause = exc.__cause__ if isinstance(exc, click.Abort) else exc  # click's for any EOFError too
+        if not isinstance(cause, Exception):
+            return 130
+        if isinstance(cause, BrokenPipeError) and _unread():
+            _hush()
+            return 0
         if verbose:
             traceback.print_exc()
-        error = _explained(exc)
+        error = _explained(cause)
         terminal.error(error)
         return error.exit_code
 
@@ -199,6 +207,15 @@ def _color(ahead: Sequence[str]) -> str:
     """--color, before it has been parsed: errors in parsing are coloured too."""
     given = [each.removeprefix("--color=") for each in ahead if each.startswith("--color=")]
     return given[-1] if given and given[-1] in ("always", "never") else "auto"
+
+
+def _unread() -> bool:
+    """Whether the reader of our output has gone; a pipe of another kind that breaks is an error."""
+    if not hasattr(select, "poll"):  # Windows
+        return True
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return bool(poll.poll(0))
 
 
 def _hush() -> None:

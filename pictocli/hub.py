@@ -8,6 +8,7 @@ takes 23 s to give up. The cache is read here too, which saves its import (0.3 s
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib
 import json
 import os
@@ -20,6 +21,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -245,6 +247,11 @@ def _fetch(model: str, described: dict[str, Any], progress: Progress) -> ModelFi
                 )
             )
     except Exception as exc:  # httpx, hub, xet and disk errors have no common root
+        if isinstance(exc, OSError) and exc.errno == errno.ENOSPC:
+            hint = f"free some space and run the command again; or {_HINT}"
+            raise ModelError(
+                f"no space left in {_cache()} to fetch {model} {_size(sum(sizes.values()))}", hint
+            ) from exc
         reason = " ".join(str(exc).split())[:200]
         hint = f"run the command again to go on from where it stopped; or {_HINT}"
         raise ModelError(f"fetching {model} failed: {reason}", hint) from exc
@@ -270,7 +277,9 @@ def _talk(*, bars: bool) -> Iterator[None]:
     if not bars:
         disable_progress_bars()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a disk that is nearly full is told once, when it is full
+            yield
     finally:
         logging.set_verbosity(verbosity)
         if not bars and not silent:

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-__all__ = ["held", "interruptible"]
+__all__ = ["ending", "held", "interruptible"]
 
 _STOPS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 _USUAL = signal.default_int_handler
@@ -23,6 +23,13 @@ def interruptible() -> None:
     for stop in _STOPS:
         if signal.getsignal(stop) is signal.SIG_DFL:
             signal.signal(stop, _USUAL)
+
+
+def ending() -> None:
+    """Have nothing interrupt what Python does at its end: what was asked for has been done, or has been stopped."""
+    for stop in _STOPS:
+        if signal.getsignal(stop) is _USUAL:
+            signal.signal(stop, signal.SIG_IGN)
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -26,10 +27,9 @@ _LIMITS = (
     (apsw.SQLITE_LIMIT_TRIGGER_DEPTH, 16),  # ours go four deep
     (apsw.SQLITE_LIMIT_ATTACHED, 0),
 )
+_PATIENCE = 5000  # ms that a lock is waited for
 
-_LEAST = (
-    512  # bytes, SQLite's smallest page: it takes a file of one byte, all that is left of a library, for an empty one
-)
+_LEAST = 512  # bytes, SQLite's smallest page: it takes a file of one byte, all that is left of one, for an empty one
 
 
 def to_db(name: str) -> str | bytes:
@@ -80,7 +80,8 @@ def translated(path: str) -> Iterator[None]:
 def transaction(db: apsw.Connection) -> Iterator[None]:
     """One write transaction: committed at the end, undone on any exception. Within another it is a part of that one.
 
-    BEGIN IMMEDIATE takes the write lock at once, so a busy database fails before the work and not after it.
+    BEGIN IMMEDIATE takes the write lock at once, so a busy database fails before the work and not after it. Raises
+    StoreError when the file has been removed: SQLite would go on writing to what nobody can open again.
     """
     if db.in_transaction:
         yield
@@ -88,6 +89,8 @@ def transaction(db: apsw.Connection) -> Iterator[None]:
     db.execute("BEGIN IMMEDIATE")
     try:
         yield
+        if db.filename and not os.path.exists(db.filename):
+            raise StoreError(f"{db.filename} has vanished", "bring its disk or folder back and run the command again")
     except BaseException:
         if db.in_transaction:  # SQLite undoes it by itself when the disk is full
             db.execute("ROLLBACK")
@@ -104,11 +107,9 @@ def connect(
     the file does not exist and `create` is off, is not a picto database, is newer than this program, or cannot be
     opened; DamagedError when it has been changed.
     """
-    if os.path.isdir(path):  # not Path's: it raises for a name that is too long
-        raise StoreError(f"{path} is a folder, not a database", "name a file with --db")
     if os.fsencode(path).decode("utf-8", "replace") != os.fspath(path):
         raise StoreError(f"the name {path} is not UTF-8, as SQLite wants it", "name another file with --db")
-    fresh = not os.path.exists(path) or os.path.getsize(path) == 0
+    fresh = not _size(path)
     if fresh and not create:
         raise StoreError(f"there is no database at {path}", "picto index FOLDER makes one, --db names another")
     if fresh:
@@ -151,6 +152,20 @@ def kept_copy(path: str, version: int) -> str:
     return f"{path}.before-upgrade-from-{version}"
 
 
+def _size(path: str) -> int:
+    """The bytes of the file at `path`, 0 when there is none. Raises StoreError for what can be no database."""
+    try:
+        found = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
+    except OSError as exc:
+        raise StoreError(f"cannot open {path}: {exc.strerror}", "check its folder, or name another with --db") from exc
+    if not stat.S_ISREG(found.st_mode):
+        what = "folder" if stat.S_ISDIR(found.st_mode) else "device, pipe or socket"
+        raise StoreError(f"{path} is a {what}, not a database", "name a file with --db")
+    return found.st_size
+
+
 def _touch(path: str) -> None:
     """Make an empty file that only its owner may read: a library says what somebody photographs."""
     try:
@@ -167,6 +182,7 @@ def _open_readonly(path: str) -> apsw.Connection:
     """
     try:
         db = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE)
+        db.set_busy_timeout(_PATIENCE)  # from the first statement on: the last reader to close locks all others out
         db.execute("PRAGMA query_only=ON; PRAGMA schema_version").fetchall()
     except (apsw.CantOpenError, apsw.ReadOnlyError):
         wal = Path(path + "-wal")
@@ -183,7 +199,7 @@ def _prepare(db: apsw.Connection) -> None:
     trusted_schema off: a stranger's view or trigger cannot call what we load. No mmap: a mapped file that another
     program cuts short ends the process.
     """
-    db.set_busy_timeout(5000)
+    db.set_busy_timeout(_PATIENCE)
     db.enable_load_extension(True)
     db.load_extension(_vec_library())
     db.enable_load_extension(False)

@@ -256,6 +256,20 @@ def test_ctrl_c_keeps_what_was_stored_and_the_next_run_the_rest(tmp_path: Path, 
     assert _rows(db) == 174
 
 
+def test_an_end_of_file_is_no_ctrl_c(world: Path) -> None:
+    """Typer takes every EOFError for one: a run whose helper process was killed once ended with 130, and not a word."""
+    program = """
+import sys
+from pictocli import cli, library
+def ended(*_, **__): raise EOFError("unexpected EOF")
+library.Library.index = ended
+cli.main(sys.argv[1:])
+"""
+    done = subprocess.run([sys.executable, "-c", program, "index", world], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "error: unexpected EOFError: unexpected EOF\n" in done.stderr
+
+
 # -- everything else ------------------------------------------------------------------------------------------------
 
 

@@ -68,7 +68,8 @@ def test_an_embedding_that_is_none_is_told(library: pictocli.Library) -> None:
     db.execute("UPDATE embedding SET v = x'0102' WHERE content_id = 1")
     db.close()
     ran = run("export", "--embeddings", "--db", library.path)
-    assert (ran.code, ran.err.splitlines()[0]) == (3, "error: the database is damaged: the embedding of image 1 is none")
+    told = "error: the database is damaged: the embedding of image 1 is none"
+    assert (ran.code, ran.err.splitlines()[0]) == (3, told)
 
 
 def _peak(*arguments: str) -> float:
@@ -95,7 +96,7 @@ def hostile(tmp_path: Path) -> Path:
     with transaction(db):
         for at, word in enumerate(words, 1):
             db.execute("UPDATE file SET name = ? WHERE id = ?", (word or "empty", at))
-            db.execute("UPDATE image SET metadata = ? WHERE id = ?", (json.dumps(word), at))
+            db.execute("UPDATE image SET metadata = ? WHERE id = ?", (json.dumps({word: word}), at))
             db.execute("UPDATE image SET thumbnail_url = ? WHERE id = ?", (word, at))
         db.execute("UPDATE dataset SET name = '=cmd'")
         db.execute("UPDATE folder SET path = '@x'")
@@ -112,13 +113,14 @@ def _cells(db: Path, *options: str) -> list[dict[str, str]]:
 
 def test_what_a_spreadsheet_would_run_is_exact_by_default_and_a_text_when_asked(hostile: Path) -> None:
     exact, safe = _cells(hostile), _cells(hostile, "--spreadsheet-safe")
-    names = ("filename", "objects", "metadata", "thumbnail_url", "folder", "dataset", "path")
+    names = ("filename", "objects", "thumbnail_url", "folder", "dataset", "path")
     for word, row, made in zip(FORMULAS + PLAIN[1:], exact, safe, strict=True):
         path = f"-r/@x/{word or 'empty'}"
-        assert [row[name] for name in names] == [word or "empty", word, word, word, "@x", "=cmd", path]
+        assert [row[name] for name in names] == [word or "empty", word, word, "@x", "=cmd", path]
         mark = "'" if word in FORMULAS else ""
         assert [made[name] for name in names] == [
-            mark + (word or "empty"), mark + word, mark + word, mark + word, "'@x", "'=cmd", "'" + path
+            mark + (word or "empty"), mark + word, mark + word, "'@x", "'=cmd", "'" + path
         ]  # fmt: skip
+        assert json.loads(row["metadata"]) == {word: word}  # begins with a brace
         others = set(row) - set(names)
         assert {name: row[name] for name in others} == {name: made[name] for name in others}

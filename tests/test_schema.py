@@ -217,6 +217,15 @@ def test_a_database_that_may_not_be_read(anybody: Path) -> None:
         connect(str(anybody / "a.db"), readonly=True)
 
 
+@pytest.mark.parametrize("create", [False, True])
+def test_a_folder_that_may_not_be_entered(create: bool, anybody: Path) -> None:
+    """This was once a PermissionError, and a fault of picto's."""
+    anybody.chmod(0)
+    with pytest.raises(StoreError, match=r"cannot open .*: Permission denied") as caught:
+        connect(str(anybody / "a.db"), create=create, readonly=not create)
+    assert caught.value.hint
+
+
 def test_a_folder_that_may_not_be_written(anybody: Path) -> None:
     anybody.chmod(0o500)
     with pytest.raises(StoreError, match=r"cannot write .*: Permission denied"):
@@ -292,6 +301,15 @@ def test_what_sqlite_says_becomes_one_sentence(error: type[apsw.Error], message:
     with pytest.raises(StoreError, match=message) as caught, translated("x.db"):
         raise error("inside")
     assert isinstance(caught.value.__cause__, error)
+
+
+def test_a_database_that_has_gone_is_not_written_on(tmp_path: Path) -> None:
+    db = connect(str(tmp_path / "a.db"), create=True)
+    (tmp_path / "a.db").unlink()
+    with pytest.raises(StoreError, match="has vanished"), transaction(db):
+        Catalog(db).set_meta("a", 1)
+    assert not db.in_transaction
+    db.close()
 
 
 def test_a_busy_database_is_said_to_be_so(tmp_path: Path) -> None:
