@@ -31,7 +31,7 @@ def _whole(*columns: str) -> str:
     return " OR ".join(f"typeof({column}) <> 'integer' OR {column} < 0" for column in columns)
 
 
-KINDS = "('jpeg', 'png', 'webp', 'bmp', 'gif', 'tiff', 'heic', 'avif', 'pdf', 'other')"
+KINDS = "('jpeg', 'png', 'webp', 'bmp', 'gif', 'tiff', 'heic', 'avif', 'pdf', 'raw', 'crash', 'other')"
 
 # Terms that are true of rows that picto never writes.
 BAD_DATASET = "typeof(name) <> 'text' OR name = ''"

@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -24,6 +24,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from pictocli.errors import PictoError
+from pictocli.interrupts import held
 
 __all__ = ["CrashedError", "Job", "LateError", "Workers", "alive", "default_workers"]
 
@@ -85,6 +86,7 @@ class Workers:
         """Wait for a call. Raises what it raised, CrashedError when it killed its process twice, LateError."""
         return job.call(*job.args) if job.future is None else job.future.result()
 
+    @held()
     def close(self) -> None:
         """End the processes, whatever they do; jobs that have not been asked for are dropped."""
         if self._threads is not None:
@@ -93,6 +95,7 @@ class Workers:
             worker.close()
         self._threads, self._all, self._idle = None, [], SimpleQueue()
 
+    @held()
     def _start(self) -> None:
         self._threads = ThreadPoolExecutor(self.count, "worker")
         self._all = [_Worker() for _ in range(self.count)]
@@ -132,7 +135,7 @@ class _Worker:
         context = _context()
         line, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs,), daemon=True)  # type: ignore[attr-defined]
-        with self._starting:
+        with self._starting, _deaf():
             main = sys.modules["__main__"]
             sys.modules["__main__"] = types.ModuleType("__main__")
             try:
@@ -170,8 +173,8 @@ class _Worker:
     def close(self) -> None:
         """End the process, and start no other."""
         self._closed = True
-        if self._process is not None:
-            self._process.kill()
+        if (process := self._process) is not None:  # once: its thread may be ending it, too
+            process.kill()
 
     def _end(self) -> None:
         assert self._process is not None
@@ -179,6 +182,19 @@ class _Worker:
         self._process.kill()
         self._line.close()
         self._process = self._line = None
+
+
+@contextlib.contextmanager
+def _deaf() -> Iterator[None]:
+    """Have processes that are started here not hear Ctrl-C, from their first moment on: it is their parent's."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _context() -> BaseContext:
@@ -192,7 +208,7 @@ def _context() -> BaseContext:
 def _serve(line: Connection) -> None:
     """What a worker process does: make calls until its parent has gone."""
     global _parent
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which finishes its batch first
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it could not be made deaf
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _parent = line
     with contextlib.suppress(EOFError, OSError):  # the line's, not the calls'

@@ -15,14 +15,17 @@ from typing import Any
 import numpy as np
 import pytest
 from libraries import clustered, make
+from pictures import scene
 from program import make_world, run
 
 import pictocli
+from pictocli import pipeline
 from pictocli.catalog import Catalog
 from pictocli.errors import DamagedError, PictoError
 from pictocli.records import Pairs
 from pictocli.schema import connect
 from pictocli.sqlite import SqliteStore
+from pictocli.workers import CrashedError
 
 DIM = 24
 NAN = struct.pack(f"<{DIM}f", math.nan, *[0.0] * (DIM - 1))
@@ -292,3 +295,36 @@ def test_a_large_library_is_checked_soon(tmp_path: Path) -> None:
         found = library.check()
         assert time.process_time() - started < 8
     assert found == []
+
+
+def test_files_that_gave_no_image_are_no_damage(
+    index: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Raw photos, and files that crashed their decoder, were said to be of a kind that picto never writes."""
+
+    def inspect(path: str, limits: Any) -> Any:
+        if path.endswith("crash.png"):
+            raise CrashedError
+        return inspecting(path, limits)
+
+    inspecting = pipeline.inspect
+    monkeypatch.setattr(pipeline, "inspect", inspect)
+    (tmp_path / "album").mkdir()
+    scene(1).save(tmp_path / "album/a.png")
+    for name, data in {
+        "b.nef": b"II*\0" * 9,
+        "c.jpg": b"text",
+        "d.png": b"",
+        "crash.png": b"\x89PNG",
+        "e": b"?",
+    }.items():
+        (tmp_path / "album" / name).write_bytes(data)
+    report = index(tmp_path / "album")
+    assert {Path(each.path).name: each.reason for each in report.skipped} == {
+        "b.nef": "raw photo, not supported yet",
+        "c.jpg": "text, not an image",
+        "crash.png": "crashed its decoder",
+        "d.png": "empty file",
+    }
+    with pictocli.open(tmp_path / "library.db") as library:
+        assert library.check() == []

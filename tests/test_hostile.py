@@ -129,6 +129,11 @@ def test_names_and_what_is_no_file(indexed: Run) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_library_is_sound_afterwards(indexed: Run) -> None:
+    ran = run("info", "--check", "--db", str(indexed.db))
+    assert (ran.code, ran.out) == (0, b"")
+
+
 def test_memory_stays_within_bounds(indexed: Run) -> None:
     assert 0 < indexed.largest <= indexed.peak <= 1500
 
