@@ -41,7 +41,7 @@ def claimed(path: str, roots: Mapping[int, str] | None = None) -> Iterator[None]
             _claim(file, path, roots)
         yield
     finally:
-        if _lock(file, 0, 0):  # nobody else has a claim
+        if _lock(file, 0, 0) and _is_at(file, beside):  # nobody else has a claim; nor on another file of this name
             with contextlib.suppress(OSError):
                 os.unlink(beside)
         os.close(file)

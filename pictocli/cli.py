@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
 import os
 import re
@@ -111,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stdout.flush()
     except OSError:  # told already, or nobody is left to be told
         _hush()
-    ending()
+    atexit.register(ending)
     sys.exit(code)
 
 

@@ -19,6 +19,8 @@ def _pythons_own_handler() -> Iterator[None]:
     """A shell that starts the tests in the background has them ignore Ctrl-C."""
     before = {stop: signal.getsignal(stop) for stop in STOPS}
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    for stop in STOPS[1:]:
+        signal.signal(stop, signal.SIG_DFL)
     yield
     for stop, handler in before.items():
         signal.signal(stop, handler)
