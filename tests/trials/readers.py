@@ -4,8 +4,8 @@
 
 LIBRARY.db is made as tests/benchmarks/answers.py makes its own when it is not there: made-up rows of 768 numbers. Each
 process asks one question after the other of the whole library, every one a program of its own: words that were asked
-before, and an image. Prints the median and the 99th percentile of the seconds that they took, beside the median of one process alone.
-The 99th may be 2 × (processes / cores) × that, else the exit code is 1.
+before, and an image. Prints the median and the 99th percentile of the seconds that they took, beside the median of one
+process alone. The 99th may be 2 × (processes / cores) × that, else the exit code is 1.
 """
 
 from __future__ import annotations
