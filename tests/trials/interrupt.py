@@ -22,7 +22,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from checkpoints import save_siglip
-from trials.agree import agree, stored
+from trials.agree import agree, asked, stored
 from trials.kill import complete
 from trials.running import Album, finished, group, start, waited
 
@@ -36,7 +36,7 @@ def interrupt(db: Path, album: Album, model: Path, after: float | int, signals: 
 
     Returns whether the run was still under way, and the seconds from the last signal to its end.
     """
-    before = len(stored(db))
+    before, earlier = len(stored(db)), _contents(db)
     options = ("--model", model, "--batch-size", "4", "--workers", "2")
     process = start("index", album.folder, "--db", db, *options)
     if isinstance(after, int):
@@ -59,8 +59,16 @@ def interrupt(db: Path, album: Album, model: Path, after: float | int, signals: 
     unready = () if isinstance(after, int) else tuple(-number for number in signals)  # Python was still starting
     assert code in (0, 130, *unready), f"exit {code}: {told}"
     if code == 130 and (counted := re.match(r"Interrupted: indexed (\d+) image", told)):
-        assert int(counted[1]) <= len(stored(db)) - before, told  # copies are images too, and counted apart
+        assert int(counted[1]) <= len(_contents(db) - earlier), told  # copies are images too, and counted apart
     return code != 0, seconds
+
+
+def _contents(db: Path) -> set[tuple[int, int]]:
+    """(image id, content id) of all that is committed: a changed file's images keep their ids."""
+    if not stored(db):
+        return set()
+    with asked(db) as connection:
+        return set(connection.execute("SELECT id, content_id FROM image"))
 
 
 def trial(base: Path, times: int, seed: int) -> str:
