@@ -25,6 +25,7 @@ TABLES = (
 """What is read; code, image_tag and tag_alias are made anew from these."""
 
 _FAILURES = 200_000  # reads of one table that may fail: 4 s. A page that is gone costs twice the rows that it held
+_LONGEST = 2**40  # bytes that a file is made longer by; they take no room
 _ENDS = ("", "-wal")  # of what makes a database; -shm is made anew
 
 
@@ -34,8 +35,8 @@ def opened(path: str) -> Iterator[apsw.Connection]:
 
     Raises StoreError when another program has it open, or it is no SQLite file any more.
     """
-    with translated(path):
-        db = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE)
+    with translated(path), _lengthened(path) as whole:
+        db = apsw.Connection(whole, flags=apsw.SQLITE_OPEN_READWRITE)
         try:
             db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
             # writable_schema: tables that can be understood are there, though others cannot
@@ -45,6 +46,32 @@ def opened(path: str) -> Iterator[apsw.Connection]:
             yield db
         finally:
             db.close()
+
+
+@contextlib.contextmanager
+def _lengthened(path: str) -> Iterator[str]:
+    """The file at `path`; of one that was cut short a copy with empty pages at its end, else SQLite reads none.
+
+    The header says how many pages there should be (https://sqlite.org/fileformat.html, 1.3).
+    """
+    with open(path, "rb") as file:
+        head = file.read(100)
+    size, pages = int.from_bytes(head[16:18], "big"), int.from_bytes(head[28:32], "big")
+    missing = (65_536 if size == 1 else size) * pages - os.path.getsize(path)
+    if not head.startswith(b"SQLite format 3\0") or not 0 < missing <= _LONGEST:
+        yield path
+        return
+    copy = f"{path}.lengthened"
+    try:
+        for end in _ENDS:
+            if os.path.exists(path + end):
+                shutil.copyfile(path + end, copy + end)
+                os.chmod(copy + end, 0o600)
+        os.truncate(copy, os.path.getsize(copy) + missing)
+        yield copy
+    finally:
+        for end in (*_ENDS, "-shm"):
+            Path(copy + end).unlink(missing_ok=True)
 
 
 def salvage(db: apsw.Connection, path: str, part: str, progress: Progress) -> dict[str, int]:
