@@ -83,9 +83,9 @@ def _finished(db: apsw.Connection, report: RepairReport, progress: Progress, *, 
     progress.doing("repairing")
     store = SqliteStore(db)
     removed, unfinished = mend(db, lossy=lossy)
+    store.set_meta("taxonomy", None)
+    put_labels(store, taxonomy_of(store))
     if store.spec() is not None:
-        store.set_meta("taxonomy", None)
-        put_labels(store, taxonomy_of(store))
         store.build_codes(store.vector("mean"))
         store.measure_pairs()
         check_when_due(db, progress)

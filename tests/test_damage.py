@@ -316,3 +316,15 @@ def test_nothing_in_the_file_is_trusted(path: Path) -> None:
         with pytest.raises(Exception, match="too big"):
             db.execute("SELECT zeroblob(1 << 29)").fetchall()
         db.close()
+
+
+def test_labels_are_made_anew_though_the_model_is_forgotten(path: Path) -> None:
+    """A salvaged library without its model was left without aliases."""
+    data = bytearray(path.read_bytes())
+    at = data.index(b'{"id": ')  # what `meta` says of the model
+    data[at] = 0
+    path.write_bytes(data)
+    at = page_owners(path).index("tag_alias") * PAGE
+    data[at : at + PAGE] = b"\xff" * PAGE
+    path.write_bytes(data)
+    repaired(path)
