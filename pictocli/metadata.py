@@ -9,12 +9,14 @@ import os
 import unicodedata
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from pictocli.errors import NotFoundError, ValidationError
 
 __all__ = ["Metadata"]
 
+_LONGEST = 2**20  # characters of a row: as JSON in ASCII, twelve times as many at most
+_TOO_LONG = f"longer than {_LONGEST:,} characters"
 _DEEPEST = 100  # lists and objects in each other; Python reads and writes them by recursion, some 300 deep
 _TOO_DEEP = f"lists and objects lie more than {_DEEPEST} deep in each other"
 
@@ -70,11 +72,11 @@ def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             if path.suffix.lower() in (".jsonl", ".ndjson"):
-                for number, line in enumerate(file, 1):
+                for number, line in enumerate(_lines(file, path), 1):
                     if line.strip():
                         yield _object(line, f"{path}, line {number}")
                 return
-            reader = csv.DictReader(file, strict=True)
+            reader = csv.DictReader(_lines(file, path), strict=True)
             names = reader.fieldnames or ()
             if twice := next((name for at, name in enumerate(names) if name in names[:at]), None):
                 raise ValidationError(f"{path} has two columns {twice}", "give each column a name of its own")
@@ -85,11 +87,23 @@ def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
             for row in reader:
                 if None in row or None in row.values():
                     raise ValidationError(f"{path}, line {reader.line_num}: not as many fields as the header has")
+                if sum(map(len, row.values())) > _LONGEST:
+                    raise ValidationError(f"{path}, line {reader.line_num}: {_TOO_LONG}")
                 yield row
     except FileNotFoundError as exc:
         raise NotFoundError(f"no such file: {path}") from exc
     except (OSError, UnicodeDecodeError, csv.Error) as exc:
         raise ValidationError(f"cannot read {path}: {exc}", "metadata is a UTF-8 CSV or JSONL file") from exc
+
+
+def _lines(file: TextIO, path: Path) -> Iterator[str]:
+    """The lines of a file, with their ends. Raises ValidationError for one that does not end, as those of /dev/zero."""
+    number = 0
+    while line := file.readline(_LONGEST + 1):
+        number += 1
+        if len(line) > _LONGEST:
+            raise ValidationError(f"{path}, line {number}: {_TOO_LONG}")
+        yield line
 
 
 def _object(line: str, where: str) -> Mapping[str, Any]:

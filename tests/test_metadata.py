@@ -114,3 +114,22 @@ def test_the_deepest_that_is_read_comes_through_a_library(tmp_path: Path, librar
 def test_files_that_cannot_be_read(name: str, error: type[PictoError], tmp_path: Path) -> None:
     with pytest.raises(error):
         Metadata(str(tmp_path / name))
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl"])
+@pytest.mark.parametrize("start", ["", "path,note\na.png,"], ids=["at once", "later"])
+def test_a_line_that_does_not_end_is_refused(name: str, start: str, tmp_path: Path) -> None:
+    """One of /dev/zero was read until memory was full."""
+    with (tmp_path / name).open("w") as file:
+        file.write(start if name == "a.csv" else start and '{"path": "a.png"}\n')
+        file.truncate(2**34)  # sparse: nothing is written
+    with pytest.raises(ValidationError, match=r"line [12]: longer than 1,048,576 characters"):
+        Metadata(str(tmp_path / name))
+
+
+def test_many_fields_that_are_too_much_together_are_refused(tmp_path: Path) -> None:
+    names = ",".join(f"n{at}" for at in range(20))
+    field = '"\n' + "x" * 100_000 + '"'
+    (tmp_path / "a.csv").write_text(f"path,{names}\na.png{20 * (',' + field)}\n")
+    with pytest.raises(ValidationError, match="longer than 1,048,576 characters"):
+        Metadata(str(tmp_path / "a.csv"))
