@@ -18,7 +18,7 @@ from pictocli.catalog import Catalog, mismatch
 from pictocli.errors import ModelError, ValidationError
 from pictocli.protocols import Embedder, Progress, TextEmbedder
 from pictocli.records import CATEGORIES, ModelSpec
-from pictocli.taxonomy import Taxonomy, load, parse
+from pictocli.taxonomy import Taxonomy, kept
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,8 +52,7 @@ def model_id(name: str) -> str:
 
 def taxonomy_of(catalog: Catalog) -> Taxonomy:
     """The labels of this library: the user's own where `retag` was given some, else the bundled ones."""
-    own = catalog.meta("own_taxonomy")
-    return parse(own.encode(), "kept in the library") if own else load()
+    return kept(catalog.meta("own_taxonomy"))
 
 
 def put_labels(catalog: Catalog, taxonomy: Taxonomy) -> None:

@@ -18,10 +18,14 @@ from pictocli.migrations import MIGRATIONS, alteration
 from pictocli.protocols import NoProgress, Progress
 from pictocli.records import CATEGORIES
 from pictocli.schema import connect, translated
-from pictocli.soundness import bad_json, bad_named_vectors, bad_vectors, is_right, mean_of, width
-from pictocli.taxonomy import load, parse
+from pictocli.soundness import bad_json, bad_named_vectors, bad_texts, bad_vectors, is_right, mean_of, width
+from pictocli.taxonomy import kept
 
-__all__ = ["check", "check_file", "damage_in", "indexes_only"]
+__all__ = ["BROKEN", "METAS", "UNREAD", "check", "check_file", "damage_in"]
+
+_STRANGE, _PAGES, UNREAD = "tables that are not picto's", "pages that SQLite finds damaged", "parts that cannot be read"
+BROKEN = (_STRANGE, _PAGES, UNREAD)
+"""What of `Damage.what` cannot be mended in its place."""
 
 _MESSAGES = 100  # of SQLite's own check: one bad page can give thousands
 _NAMES = ("structure", "references", "rows", "text", "tags", "model", "embeddings", "codes", "labels")
@@ -76,13 +80,11 @@ def check(db: apsw.Connection, progress: Progress) -> list[Damage]:
             db.execute("ROLLBACK")
     if unread:
         told = printable("; ".join(f"{name}: {why}" for name, why in unread.items()))
-        found.append(
-            Damage(what="parts that cannot be read", count=len(unread), example=told, derived=False, remedy=MEND)
-        )
+        found.append(Damage(what=UNREAD, count=len(unread), example=told, derived=False, remedy=MEND))
     return found
 
 
-def indexes_only(messages: Sequence[str]) -> bool:
+def _indexes_only(messages: Sequence[str]) -> bool:
     """Whether all that SQLite complains of is indexes, which it can build anew."""
     kinds = (
         "missing from index",
@@ -96,11 +98,11 @@ def indexes_only(messages: Sequence[str]) -> bool:
 def _structure(db: apsw.Connection) -> Iterator[Damage]:
     wrong = alteration(db, MIGRATIONS)
     if wrong is not None:
-        yield Damage(what="tables that are not picto's", count=1, example=wrong, derived=False, remedy=MEND)
+        yield Damage(what=_STRANGE, count=1, example=wrong, derived=False, remedy=MEND)
     messages = [str(row[0]) for row in db.execute(f"PRAGMA integrity_check({int(_MESSAGES)})")]
     if messages != ["ok"]:
-        derived = indexes_only(messages)
-        what = "indexes that do not agree with their tables" if derived else "pages that SQLite finds damaged"
+        derived = _indexes_only(messages)
+        what = "indexes that do not agree with their tables" if derived else _PAGES
         yield Damage(what=what, count=len(messages), example=printable(messages[0]), derived=derived, remedy=MEND)
 
 
@@ -131,15 +133,11 @@ def _rows(db: apsw.Connection) -> Iterator[Damage]:
 
 def _texts(db: apsw.Connection) -> Iterator[Damage]:
     for table, column in TEXTS:
-        count, example = 0, ""
-        for (raw,) in db.execute(f"SELECT CAST({column} AS BLOB) FROM {table} WHERE typeof({column}) = 'text'"):
-            try:
-                raw.decode()
-            except UnicodeDecodeError:
-                count, example = count + 1, example or printable(raw[:60].decode(errors="surrogateescape"))
-        if count:
+        bad = bad_texts(db, table, column)
+        if bad:
             what = f"texts in {table}.{column} that are no UTF-8"
-            yield Damage(what=what, count=count, example=example, derived=False, remedy=MEND)
+            example = printable(bad[0][:60].decode(errors="surrogateescape"))
+            yield Damage(what=what, count=len(bad), example=example, derived=False, remedy=MEND)
 
 
 def _tags(db: apsw.Connection) -> Iterator[Damage]:
@@ -164,14 +162,14 @@ def _tags(db: apsw.Connection) -> Iterator[Damage]:
 
 def _meta(db: apsw.Connection) -> Iterator[Damage]:
     """What `meta` says of the database as a whole, entry by entry."""
-    for key, (read, remedy) in _METAS.items():
+    for key, (read, remedy) in METAS.items():
         if not is_right(db, key):
             yield Damage(
                 what=f"what it says of its {read}", count=1, example=key, derived=key in _DERIVED, remedy=remedy
             )
 
 
-_METAS = {
+METAS = {
     "model": ("model", "picto repair, then picto index --model with the model it had: all is embedded again"),
     "staged_model": ("next model", "picto repair, then picto reembed"),
     "pairs": ("random pairs", MEND),
@@ -213,8 +211,7 @@ def _labels(db: apsw.Connection) -> Iterator[Damage]:
     catalog = Catalog(db)
     if not is_right(db, "own_taxonomy"):
         return
-    own = catalog.meta("own_taxonomy")
-    taxonomy = parse(own.encode(), "kept in the library") if own else load()
+    taxonomy = kept(catalog.meta("own_taxonomy"))
     if catalog.meta("taxonomy") != taxonomy.hash:
         return
     named = {(CATEGORIES.index(each.category), each.id, each.phrase) for each in taxonomy.labels}

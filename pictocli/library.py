@@ -36,11 +36,14 @@ def default_path() -> str:
     return str(Path(platformdirs.user_data_dir("picto", appauthor=False)) / "picto.db")
 
 
-def labels(category: str | None = None) -> list[Label]:
-    """The curated labels, of one category ("objects", "scenes", "attributes") or of all three."""
-    from pictocli.taxonomy import load
+def labels(category: str | None = None, *, own: str | None = None) -> list[Label]:
+    """The labels of one category ("objects", "scenes", "attributes") or of all three.
 
-    return [label for label in load().labels if category in (None, label.category)]
+    own: a library's own list, as it keeps the text of it; without one these are the curated labels.
+    """
+    from pictocli.taxonomy import kept
+
+    return [label for label in kept(own).labels if category in (None, label.category)]
 
 
 def open_library(path: str | os.PathLike[str] | None = None, *, progress: Progress | None = None) -> Library:
@@ -127,13 +130,7 @@ class Library(Reader):
 
     def labels(self, category: str | None = None) -> list[Label]:
         """The labels that tags are taken from, of one category or of all: the library's own, else the bundled ones."""
-        if os.path.exists(self.path):
-            from pictocli.taxonomy import parse
-
-            if own := self._own_taxonomy():
-                found = parse(own.encode(), "kept in the library").labels
-                return [label for label in found if category in (None, label.category)]
-        return labels(category)
+        return labels(category, own=self._own_taxonomy() if os.path.exists(self.path) else None)
 
     def embed(self, images: Iterable[ImageLike], *, model: str = "auto", device: str = "auto") -> Iterator[Embedded]:
         """Embeddings of files or bytes, one by one; nothing is stored.

@@ -9,6 +9,7 @@ from typing import Any
 
 import apsw
 
+from pictocli.checking import METAS
 from pictocli.consistency import (
     ALONE,
     BAD_CONTENT,
@@ -27,7 +28,7 @@ from pictocli.consistency import (
 from pictocli.migrations import MIGRATIONS
 from pictocli.records import CATEGORIES
 from pictocli.schema import transaction
-from pictocli.soundness import bad_json, bad_named_vectors, bad_vectors, is_right, mean_of, width
+from pictocli.soundness import bad_json, bad_named_vectors, bad_texts, bad_vectors, is_right, mean_of, width
 
 __all__ = ["mend", "reindex"]
 
@@ -156,8 +157,7 @@ def _restore_triggers(db: apsw.Connection) -> None:
 def _mend_texts(db: apsw.Connection) -> None:
     """Text that is no UTF-8: a name of a file is bytes then, anything else is lost."""
     for table, column in TEXTS:
-        rows = db.execute(f"SELECT DISTINCT CAST({column} AS BLOB) FROM {table} WHERE typeof({column}) = 'text'")
-        for raw in [raw for (raw,) in rows if not _decodes(raw)]:
+        for raw in dict.fromkeys(bad_texts(db, table, column)):
             where = f"WHERE typeof({column}) = 'text' AND CAST({column} AS BLOB) = ?"
             if (table, column) in (("root", "path"), ("folder", "path"), ("file", "name")):
                 db.execute(f"UPDATE OR REPLACE {table} SET {column} = CAST({column} AS BLOB) {where}", (raw,))
@@ -170,14 +170,6 @@ def _mend_texts(db: apsw.Connection) -> None:
                 db.execute(f"UPDATE {table} SET {column} = '' {where}", (raw,))
 
 
-def _decodes(raw: bytes) -> bool:
-    try:
-        raw.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
 def _mend_meta(db: apsw.Connection) -> None:
     """Entries that are no use go; without its model a library's embeddings say nothing, and are made anew."""
     if not is_right(db, "model"):
@@ -185,7 +177,7 @@ def _mend_meta(db: apsw.Connection) -> None:
             db.execute(f"DELETE FROM {table}")
     if not is_right(db, "staged_model"):
         db.execute("DELETE FROM staged")
-    for key in ("model", "staged_model", "pairs", "recall", "taxonomy", "tag_rule", "own_taxonomy"):
+    for key in METAS:
         if not is_right(db, key):
             db.execute("DELETE FROM meta WHERE key = ?", (key,))
 

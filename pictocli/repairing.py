@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 
 import apsw
 
 from pictocli.brain import put_labels, taxonomy_of
-from pictocli.checking import check, check_file
+from pictocli.checking import BROKEN, UNREAD, check, check_file
 from pictocli.claims import claimed
 from pictocli.damage import Damage, RepairReport
 from pictocli.errors import DamagedError
@@ -22,25 +23,17 @@ from pictocli.sqlite import SqliteStore
 
 __all__ = ["repair"]
 
-_BROKEN = ("tables that are not picto's", "pages that SQLite finds damaged", "parts that cannot be read")
-
 
 def repair(path: str, progress: Progress, *, dry_run: bool) -> RepairReport:
     """Repair the database at `path`; see `Library.repair`."""
-    if dry_run:
-        return _repair(path, progress, dry_run=True)
-    with claimed(path):
-        return _repair(path, progress, dry_run=False)
-
-
-def _repair(path: str, progress: Progress, *, dry_run: bool) -> RepairReport:
     started = time.perf_counter()
-    if not dry_run and finish_swap(path):
-        progress.say(f"An earlier repair was stopped at its last step: {path} is now what it had made")
-    found = _found(path, progress)
-    report = RepairReport(found=found, left=found, dry_run=dry_run)
-    if found and not dry_run:
-        report = _repaired(path, found, progress)
+    with nullcontext() if dry_run else claimed(path):
+        if not dry_run and finish_swap(path):
+            progress.say(f"An earlier repair was stopped at its last step: {path} is now what it had made")
+        found = _found(path, progress)
+        report = RepairReport(found=found, left=found, dry_run=dry_run)
+        if found and not dry_run:
+            report = _repaired(path, found, progress)
     return replace(report, seconds=time.perf_counter() - started)
 
 
@@ -49,12 +42,12 @@ def _found(path: str, progress: Progress) -> list[Damage]:
     try:
         return check_file(path, progress)
     except DamagedError as exc:
-        return [Damage(what=_BROKEN[2], count=1, example=str(exc), derived=False, remedy="picto repair")]
+        return [Damage(what=UNREAD, count=1, example=str(exc), derived=False, remedy="picto repair")]
 
 
 def _repaired(path: str, found: list[Damage], progress: Progress) -> RepairReport:
     """Mended in its place, where SQLite can read all of it; else what can be read is taken to a new file."""
-    if not any(damage.what in _BROKEN for damage in found):
+    if not any(damage.what in BROKEN for damage in found):
         with translated(path):
             db = connect(path)
             try:

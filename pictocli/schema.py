@@ -109,12 +109,13 @@ def connect(
     """
     if os.fsencode(path).decode("utf-8", "replace") != os.fspath(path):
         raise StoreError(f"the name {path} is not UTF-8, as SQLite wants it", "name another file with --db")
-    fresh = not _size(path)
+    size = _size(path)
+    fresh = size == 0
     if fresh and not create:
         raise StoreError(f"there is no database at {path}", "picto index FOLDER makes one, --db names another")
     if fresh:
         _touch(path)
-    elif Path(path).stat().st_size < _LEAST:
+    elif size < _LEAST:
         raise StoreError(f"{path} is not a picto database", "name another file with --db")
     with translated(path):
         db = _open_readonly(path) if readonly else apsw.Connection(path)

@@ -14,7 +14,7 @@ from pictocli.errors import DamagedError, PictoError
 from pictocli.records import CATEGORIES
 from pictocli.taxonomy import parse
 
-__all__ = ["bad_json", "bad_named_vectors", "bad_vectors", "is_right", "mean_of", "width"]
+__all__ = ["bad_json", "bad_named_vectors", "bad_texts", "bad_vectors", "is_right", "mean_of", "width"]
 
 _BLOCK = 4096
 _LONGEST = 2**26  # bytes of a taxonomy's vectors: those of 600 labels take 3 MB
@@ -35,6 +35,17 @@ def bad_json(db: apsw.Connection, table: str, column: str) -> list[int]:
             right = False
         if not right or length is None:
             bad.append(key)
+    return bad
+
+
+def bad_texts(db: apsw.Connection, table: str, column: str) -> list[bytes]:
+    """The texts of a column that are no UTF-8, a row each."""
+    bad = []
+    for (raw,) in db.execute(f"SELECT CAST({column} AS BLOB) FROM {table} WHERE typeof({column}) = 'text'"):
+        try:
+            raw.decode()
+        except UnicodeDecodeError:
+            bad.append(raw)
     return bad
 
 

@@ -20,7 +20,7 @@ from pictocli.records import CATEGORIES, Label
 from pictocli.rules import compile_rule
 from pictocli.toml_lines import FaultError, Place, read_table, read_text, read_texts
 
-__all__ = ["Group", "Taxonomy", "load", "parse", "prompts", "read"]
+__all__ = ["Group", "Taxonomy", "kept", "load", "parse", "prompts", "read"]
 
 _SCHEMA = 1
 _ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -95,6 +95,11 @@ def read(path: Path) -> bytes:
             return file.read(_MOST_BYTES + 1)
     except OSError as exc:
         raise NotFoundError(f"the taxonomy {path} cannot be read: {exc.strerror}") from exc
+
+
+def kept(own: str | None) -> Taxonomy:
+    """The labels of a library: its own list, as it keeps the text of it, else the bundled ones. Raises as `parse`."""
+    return parse(own.encode(), "kept in the library") if own else load()
 
 
 def parse(content: bytes, name: str) -> Taxonomy:

@@ -189,7 +189,7 @@ def test_sql_is_in_the_store_only(name: str) -> None:
 # What is put into a text of SQL, beside constants in capitals: names and terms that the same module chose. A value that
 # comes from anywhere else is bound.
 PUT_IN = {
-    "checking": {"column", "sql", "table"},
+    "checking": {"sql"},
     "consistency": {"_whole('page')"},
     "mending": {"column", "name", "table", "where"},
     "queries": {"column", "where"},

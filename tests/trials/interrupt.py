@@ -9,13 +9,11 @@ the next run completes. What asks a program to end (SIGTERM, SIGHUP) is a Ctrl-C
 
 from __future__ import annotations
 
-import argparse
 import os
 import random
 import re
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from checkpoints import save_siglip
 from trials.agree import agree, asked, stored
 from trials.kill import complete
-from trials.running import Album, finished, group, start, waited
+from trials.running import Album, finished, group, many, start, waited
 
 __all__ = ["interrupt", "trial"]
 
@@ -88,15 +86,5 @@ def trial(base: Path, times: int, seed: int) -> str:
     return f"{times} runs interrupted, {hit} under way: nothing lost, all completed later; longest wait: {longest}"
 
 
-def main() -> None:
-    """Run the trial as the command line says."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--times", type=int, default=24)
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as base:
-        print(trial(Path(base).resolve(), options.times, options.seed))
-
-
 if __name__ == "__main__":
-    main()
+    many(trial, __doc__, 24)

@@ -10,14 +10,12 @@ the runs make thumbnails.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import os
 import random
 import signal
 import sys
-import tempfile
 import time
 from collections import Counter
 from pathlib import Path
@@ -27,7 +25,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from trials.agree import agree, asked, stored
-from trials.running import Album, finished, group, start, waited
+from trials.running import Album, finished, group, many, start, waited
 
 __all__ = ["compare", "kill", "trial"]
 
@@ -150,15 +148,5 @@ def trial(base: Path, times: int, seed: int, model: str = "mini", victims: tuple
     return f"{times} kills ({how}): of {committed:,} images stored before one, nothing lost; {pages:,} pages as afresh"
 
 
-def main() -> None:
-    """Run the trial as the command line says."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--times", type=int, default=50)
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as base:
-        print(trial(Path(base).resolve(), options.times, options.seed))
-
-
 if __name__ == "__main__":
-    main()
+    many(trial, __doc__, 50)

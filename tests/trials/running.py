@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import random
 import re
@@ -9,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from pictures import make_pdf, scene
 from program import PICTO, environment
 
-__all__ = ["Album", "finished", "group", "said", "start", "waited"]
+__all__ = ["Album", "finished", "group", "many", "said", "start", "waited"]
 
 SENTENCE = re.compile(r"error: [^\n]+[^.\n]\n(\nhint: [^\n]+[^.\n]\n)?")
 """What picto writes when it cannot work: one plain sentence, and its remedy."""
@@ -79,6 +81,16 @@ def waited(condition: Callable[[], Any], seconds: float = 60) -> bool:
             return True
         time.sleep(0.005)
     return False
+
+
+def many(trial: Callable[[Path, int, int], str], described: str | None, times: int) -> None:
+    """The command line of a trial that is run so many times, with a seed, in a folder of its own."""
+    parser = argparse.ArgumentParser(description=described, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--times", type=int, default=times)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as base:
+        print(trial(Path(base).resolve(), options.times, options.seed))
 
 
 class Album:
