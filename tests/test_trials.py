@@ -79,7 +79,7 @@ def test_no_space_for_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_load(tmp_path: Path) -> None:
-    line = load.trial(tmp_path, 100, 0.4, 2)
+    line = load.trial(tmp_path, 240, 0.2, 2)
     assert "nothing lost" in line
 
 

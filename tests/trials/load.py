@@ -89,17 +89,17 @@ def _has_images(db: Path) -> bool:
         return connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'image'").fetchone() is not None
 
 
-def _run(folder: Path, db: Path, until: float, options: tuple[str, ...]) -> tuple[float, list[int]]:
-    """Index until so many images are stored, then kill; inf lets it end. Its seconds, and peaks of memory in MB.
+def _run(folder: Path, db: Path, until: float, options: tuple[str, ...], pause: float = 0.5) -> tuple[float, list[int]]:
+    """Index until so many images are stored, looking every `pause` seconds, then kill; inf lets it end.
 
-    The peaks are those of the main process, and of the largest other.
+    Gives its seconds, and peaks of memory in MB: of the main process, and of the largest other.
     """
     started, peaks = time.monotonic(), [0, 0]
     process = start("index", folder, "--db", db, "--model", "mini", *options)
     while process.poll() is None and _images(db) < until:
         main, *others = [*_peaks(process.pid), 0]
         peaks = [max(peaks[0], main // 1024), max(peaks[1], *(other // 1024 for other in others))]
-        time.sleep(0.5)
+        time.sleep(pause)
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
@@ -117,7 +117,8 @@ def trial(folder: Path, files: int, kill_at: float, workers: int) -> str:
     db, options = folder / "library.db", ("--workers", str(workers))
     for end in ("", "-wal", "-shm"):
         Path(f"{db}{end}").unlink(missing_ok=True)
-    first, peaks = _run(folder / "files", db, kill_at * files, options)
+    pause = min(0.5, files / 10_000)  # what is indexed between two looks must be far from all
+    first, peaks = _run(folder / "files", db, kill_at * files, options, pause)
     agree(db)
     committed = stored(db)
     print(f"{len(committed):,} stored in {first:.0f} s ({len(committed) / first:.1f}/s), then killed", flush=True)
