@@ -112,7 +112,7 @@ def _references(db: apsw.Connection) -> Iterator[Damage]:
         broken.setdefault((table, parent), []).append(row)
     for (table, parent), rows in broken.items():
         example = None if rows[0] is None else f"{table} {rows[0]}"
-        derived = table in ("tag_alias", "embedding", "thumbnail", "staged")
+        derived = table not in ("root", "folder", "file", "image")
         remedy = MEND if derived else AGAIN
         what = f"rows of {table} whose {parent} is gone"
         yield Damage(what=what, count=len(rows), example=example, derived=derived, remedy=remedy)

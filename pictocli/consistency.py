@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 __all__ = [
-    "AGAIN", "ALONE", "BAD_CONTENT", "BAD_DATASET", "BAD_FILE", "BAD_FOLDER", "BAD_NAME", "BAD_ROOT", "BAD_TAG",
-    "BAD_THUMBNAIL", "BAD_TIME", "CODES", "KINDS", "LABELS", "MEND", "OTHER_CONTENT", "RULES", "TEXTS", "Rule",
+    "AGAIN", "ALONE", "BAD_BESIDE", "BAD_CONTENT", "BAD_DATASET", "BAD_FILE", "BAD_FOLDER", "BAD_NAME", "BAD_ROOT",
+    "BAD_TAG", "BAD_THUMBNAIL", "BAD_TIME", "CODES", "KINDS", "LABELS", "MEND", "OTHER_CONTENT", "RULES", "TEXTS",
+    "Rule",
 ]  # fmt: skip
 
 MEND = "picto repair"
@@ -55,6 +56,18 @@ BAD_CONTENT = (
     f" OR processing_time_ms > 9e15 OR width < 1 OR height < 1 OR {_whole('width', 'height', 'page', 'dpi')}"
 )
 BAD_THUMBNAIL = "typeof(jpeg) <> 'blob' OR substr(jpeg, 1, 3) <> x'ffd8ff'"
+BAD_BESIDE = {
+    "capture": (
+        "typeof(taken_at) NOT IN ('integer', 'null') OR abs(taken_at) > 17179869184"
+        " OR typeof(camera) NOT IN ('text', 'null') OR (latitude IS NULL) <> (longitude IS NULL)"
+        " OR typeof(latitude) NOT IN ('integer', 'real', 'null') OR abs(latitude) > 90"
+        " OR typeof(longitude) NOT IN ('integer', 'real', 'null') OR abs(longitude) > 180"
+    ),
+    "input": "typeof(digest) <> 'blob'",
+    "fingerprint": "typeof(v) <> 'blob'",
+    "validator": "typeof(etag) <> 'text' OR etag = ''",
+}
+"""Of the tables that hold more of some contents or files."""
 BAD_TAG = "category NOT IN (0, 1, 2) OR typeof(category) <> 'integer' OR typeof(name) <> 'text'"
 # of an image i, its file f and its content c
 OTHER_CONTENT = "f.hash IS NOT NULL AND (c.hash, c.page, c.dpi) IS NOT (f.hash, i.page, f.dpi)"
@@ -95,6 +108,11 @@ RULES = (
          f"SELECT 'content ' || id FROM content WHERE {ALONE}"),
     Rule("thumbnails that are no JPEG", False, "picto repair, then picto index --thumbnails",
          f"SELECT 'content ' || content_id FROM thumbnail WHERE {BAD_THUMBNAIL}"),
+    *(
+        Rule(f"rows of {table} that are not as picto writes them", False, "picto repair, then picto index --force",
+             f"SELECT '{table} ' || rowid FROM {table} WHERE {bad}")
+        for table, bad in BAD_BESIDE.items()
+    ),
     Rule("labels of no category, or without a name", True, MEND,
          f"SELECT 'tag ' || id FROM tag WHERE {BAD_TAG} OR typeof(phrase) NOT IN ('text', 'null')"),
     Rule("labels with a wrong count of images", True, MEND,
@@ -130,7 +148,8 @@ CODES = (
 TEXTS = (
     ("dataset", "name"), ("root", "path"), ("folder", "path"), ("file", "name"), ("file", "kind"), ("file", "reason"),
     ("image", "objects"), ("image", "scenes"), ("image", "attributes"), ("image", "metadata"),
-    ("image", "thumbnail_url"), ("content", "measures"), ("tag", "name"), ("tag", "phrase"), ("tag_alias", "alias"),
+    ("image", "thumbnail_url"), ("content", "measures"), ("capture", "camera"), ("validator", "etag"),
+    ("tag", "name"), ("tag", "phrase"), ("tag_alias", "alias"),
     ("meta", "key"), ("meta", "value"), ("vector", "name"), ("text_embedding", "text"),
 )  # fmt: skip
 """(table, column) of everything that may be text."""

@@ -7,7 +7,6 @@ batch. Ctrl-C is `held` while anything is stored or counted, so that the report 
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,42 +17,16 @@ from pictocli.brain import Brain, Thought
 from pictocli.candidates import Candidate, Candidates, IndexOptions, Target
 from pictocli.decode import Decoded, Inspected, Recipe, Refused, decode
 from pictocli.interrupts import held
-from pictocli.pipeline import DEFAULT_DPI, ahead, inspected
+from pictocli.pipeline import ahead, inspected
+from pictocli.planning import Planner, Work
 from pictocli.protocols import Progress
 from pictocli.records import IndexReport, ModelSpec, Skipped
-from pictocli.scan import LATEST
 from pictocli.sqlite import FileRow, FinishedFile, PageRow, SqliteStore
-from pictocli.steady import Stamp
 from pictocli.workers import Workers
 
 __all__ = ["Indexer"]
 
 LARGE = 10**7  # bytes; larger files are worth a word, as the reference system has it
-
-
-@dataclass(slots=True)
-class _Work:
-    """A file on its way through. thumbnails: whether they are asked for, or were kept of it so far. stamp: as it was
-    inspected. peak: bytes that decoding a page of it takes at most.
-
-    linked: page → content that is there; stale: page → content that lacks something.
-
-    left: pages still on their way; written, refused: what became of the others. unsure: one of these could not be read
-    today, so the file stays unfinished.
-    """
-
-    candidate: Candidate
-    file: FileRow
-    moved: bool
-    thumbnails: bool
-    stamp: Stamp
-    peak: int
-    linked: dict[int, int]
-    stale: dict[int, int]
-    left: int
-    written: list[int] = field(default_factory=list)
-    refused: list[Skipped] = field(default_factory=list)
-    unsure: bool = False
 
 
 @dataclass(slots=True)
@@ -63,8 +36,8 @@ class _Batch:
     new: places in `pages` of those that the model is asked about; wait: gives its answer.
     """
 
-    pages: list[tuple[_Work, int, Decoded]] = field(default_factory=list)
-    finished: list[_Work] = field(default_factory=list)
+    pages: list[tuple[Work, int, Decoded]] = field(default_factory=list)
+    finished: list[Work] = field(default_factory=list)
     new: list[int] = field(default_factory=list)
     wait: Callable[[], Thought] | None = None
 
@@ -78,9 +51,9 @@ class Indexer:
         self.store, self.spec, self.brain, self.options, self.progress = store, spec, brain, options, progress
         self.report = IndexReport(dry_run=options.dry_run)
         self._candidates = Candidates(store, options, self.report, progress)
+        self._planner = Planner(store, options)
         self._workers = Workers(options.workers, options.limits.max_seconds)
         self._batch, self._under_way = _Batch(), _Batch()
-        self._settled: set[bytes] = set()  # hashes of which no file is gone: ten thousand copies are looked at once
         self._in_flight: dict[tuple[bytes | None, int], list[tuple[Candidate, Inspected]]] = {}
 
     def run(self, targets: Iterable[Target]) -> IndexReport:
@@ -107,7 +80,7 @@ class Indexer:
 
     # -- ahead of the model -----------------------------------------------------------------------------------------
 
-    def _decoded(self, candidates: Iterable[Candidate]) -> Iterator[tuple[tuple[_Work, int], Decoded | Refused]]:
+    def _decoded(self, candidates: Iterable[Candidate]) -> Iterator[tuple[tuple[Work, int], Decoded | Refused]]:
         limits = self.options.limits
         calls = (
             ((work, page), work.peak, decode, (work.candidate.path, work.file.kind, page, recipe, work.stamp))
@@ -117,17 +90,17 @@ class Indexer:
         return ahead(self._workers, calls, self._batch_size() + 4 * self.options.workers)
 
     @held()
-    def _plan(self, candidate: Candidate, what: Inspected | Refused) -> list[tuple[_Work, int, Recipe]]:
+    def _plan(self, candidate: Candidate, what: Inspected | Refused) -> list[tuple[Work, int, Recipe]]:
         """The pages of a file that must be decoded. A file whose pages are all known is stored here and now."""
         if isinstance(what, Refused):
             self._skip(candidate, what)
             return []
         self.report.large += what.stamp.size > LARGE
-        key = (what.digest, self._dpi(candidate, what))
+        key = (what.digest, self._planner.dpi(candidate, what))
         if key in self._in_flight:  # the same bytes are on their way: wait for them
             self._in_flight[key].append((candidate, what))
             return []
-        work = self._work(candidate, what)
+        work = self._planner.work(candidate, what)
         if work.left == 0:
             self._finish([work])
             return []
@@ -135,49 +108,10 @@ class Indexer:
         recipe = Recipe(self.spec.image_size, self.spec.resample, work.file.dpi, work.thumbnails, self.options.limits)
         return [(work, page, recipe) for page in what.pages or (0,) if page not in work.linked]
 
-    def _work(self, candidate: Candidate, what: Inspected) -> _Work:
-        """What a file needs, after one that has moved has been given its new place."""
-        known, dpi, pages = candidate.known, self._dpi(candidate, what), what.pages or (0,)
-        size, mtime_ns = what.stamp.size, min(what.stamp.mtime_ns, LATEST)  # of these bytes: the walk was earlier
-        file = FileRow(
-            candidate.folder_id, candidate.found.name, what.kind, size, mtime_ns, what.digest, len(pages), dpi
-        )
-        moved = known is None and self._move(file)
-        thumbnails = self.options.thumbnails or (
-            known is not None and self.store.has_thumbnail(candidate.folder_id, file.name)
-        )
-        linked: dict[int, int] = {}
-        stale: dict[int, int] = {}
-        for (page, page_dpi), (content_id, embedded, thumbnail) in self.store.contents(what.digest).items():
-            if page_dpi == dpi and page in pages and embedded:
-                whole = (thumbnail or not thumbnails) and not self.options.force
-                (linked if whole else stale)[page] = content_id
-        peak, left = what.peak_at(dpi), len(pages) - len(linked)
-        return _Work(candidate, file, moved, thumbnails, what.stamp, peak, linked, stale, left)
-
-    def _dpi(self, candidate: Candidate, what: Inspected) -> int:
-        if what.kind != "pdf":
-            return 0
-        return self.options.pdf_dpi or (candidate.known.dpi if candidate.known else 0) or DEFAULT_DPI
-
-    def _move(self, file: FileRow) -> bool:
-        """Whether `file` is one that lay elsewhere: the same bytes, the old path gone, its root still there."""
-        assert file.hash is not None
-        if file.hash in self._settled:
-            return False
-        same = self.store.files_with(file.hash)
-        for file_id, path, root in same:
-            if not os.path.lexists(path) and os.path.isdir(root):
-                self.store.move(file_id, file)
-                return True
-        if same:
-            self._settled.add(file.hash)
-        return False
-
     # -- behind the decoders ----------------------------------------------------------------------------------------
 
     @held()
-    def _take(self, work: _Work, page: int, result: Decoded | Refused) -> None:
+    def _take(self, work: Work, page: int, result: Decoded | Refused) -> None:
         work.left -= 1
         if isinstance(result, Decoded):
             self._batch.pages.append((work, page, result))
@@ -213,7 +147,7 @@ class Indexer:
         if at_once or not self.brain.asynchronous:
             self._store()
 
-    def _new(self, work: _Work, page: int) -> bool:
+    def _new(self, work: Work, page: int) -> bool:
         """Whether the model is to look at a page: one without an embedding, or any when --force is given."""
         return self.options.force or page not in work.stale or self._kept(work, page) is None
 
@@ -232,7 +166,7 @@ class Indexer:
             work.unsure |= len(work.linked) < len(now)  # the next run decodes it
         self._finish(batch.finished, rows)
 
-    def _kept(self, work: _Work, page: int) -> int | None:
+    def _kept(self, work: Work, page: int) -> int | None:
         """The content id of a page whose embedding is still held: storing another file may have dropped it, or anew."""
         assert work.file.hash is not None
         return self.store.embedded(work.file.hash, page, work.file.dpi)
@@ -255,7 +189,7 @@ class Indexer:
             for at, (work, page, page_of) in enumerate(batch.pages)
         ]  # fmt: skip
 
-    def _finish(self, works: Sequence[_Work], rows: Sequence[PageRow] = ()) -> None:
+    def _finish(self, works: Sequence[Work], rows: Sequence[PageRow] = ()) -> None:
         """Store pages, and files of which every page has been dealt with; then those that waited for the same bytes."""
         whole = [work for work in works if (work.written or work.linked) and not work.unsure]
         self.store.write(rows, [FinishedFile(work.file, work.written, work.linked) for work in whole])
@@ -269,13 +203,13 @@ class Indexer:
             self._candidates.pass_metadata(work.candidate)
             self.progress.done(1, len(self.report.skipped))
             for candidate, what in self._in_flight.pop((work.file.hash, work.file.dpi), []):
-                follower = self._work(candidate, what)
+                follower = self._planner.work(candidate, what)
                 follower.linked |= follower.stale  # done again a moment ago
                 follower.left, follower.refused = 0, [Skipped(candidate.path, s.reason) for s in work.refused]
                 follower.unsure = work.unsure
                 self._finish([follower])
 
-    def _count(self, work: _Work) -> None:
+    def _count(self, work: Work) -> None:
         if work.moved:
             self.report.moved += 1
         elif work.linked and not work.written and not work.refused:

@@ -12,6 +12,7 @@ import apsw
 from pictocli.checking import METAS
 from pictocli.consistency import (
     ALONE,
+    BAD_BESIDE,
     BAD_CONTENT,
     BAD_DATASET,
     BAD_FILE,
@@ -38,7 +39,7 @@ _PAGES = "(SELECT iif(count(*), max(1, max(page)), 0) FROM image i WHERE i.file_
 _IMAGES = "(SELECT count(*) FROM image i WHERE i.file_id = file.id)"
 _OF_NOTHING = tuple(
     f"DELETE FROM {table} WHERE content_id NOT IN (SELECT id FROM content)"
-    for table in ("embedding", "staged", "thumbnail")
+    for table in ("embedding", "staged", "thumbnail", "capture", "input", "fingerprint")
 )
 
 _PLACES = (
@@ -48,6 +49,7 @@ _PLACES = (
     " WHERE dataset_id NOT IN (SELECT id FROM dataset)",
     f"DELETE FROM folder WHERE root_id NOT IN (SELECT id FROM root) OR {BAD_FOLDER}",
     f"DELETE FROM file WHERE folder_id NOT IN (SELECT id FROM folder) OR {BAD_NAME}",
+    f"DELETE FROM validator WHERE {BAD_BESIDE['validator']} OR file_id NOT IN (SELECT id FROM file)",
     "DELETE FROM image WHERE file_id NOT IN (SELECT id FROM file) OR content_id NOT IN (SELECT id FROM content)"
     " OR typeof(page) <> 'integer' OR page < 0",
     "UPDATE image SET folder_id = (SELECT folder_id FROM file f WHERE f.id = file_id)"
@@ -62,6 +64,7 @@ _CONTENTS = (
     f" processing_time_ms = 0 WHERE {BAD_CONTENT}",
     *_OF_NOTHING,
     f"DELETE FROM thumbnail WHERE {BAD_THUMBNAIL}",
+    *(f"DELETE FROM {table} WHERE {BAD_BESIDE[table]}" for table in ("capture", "input", "fingerprint")),
 )
 """What bytes decode to: what is said wrongly of them is found out again when they are embedded again."""
 

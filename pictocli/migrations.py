@@ -97,6 +97,41 @@ MIGRATIONS = (
     CREATE TRIGGER tag_more AFTER INSERT ON image_tag BEGIN UPDATE tag SET n = n + 1 WHERE id = new.tag_id; END;
     CREATE TRIGGER tag_less AFTER DELETE ON image_tag BEGIN UPDATE tag SET n = n - 1 WHERE id = old.tag_id; END;
     """,
+    # Tables beside those that are there, and no ALTER: what SQLite keeps of a table stays as it was written, which
+    # `alteration` compares first.
+    """
+    -- What a camera wrote into a picture. taken_at: seconds since 1970 by its own clock, whatever its zone.
+    CREATE TABLE capture(content_id INTEGER PRIMARY KEY REFERENCES content ON DELETE CASCADE, taken_at INT, camera TEXT,
+      latitude REAL, longitude REAL);
+    CREATE INDEX capture_taken_at ON capture(taken_at) WHERE taken_at IS NOT NULL;
+    -- What a server said of a file's bytes, by which it says later whether they are the same: an ETag or a date.
+    CREATE TABLE validator(file_id INTEGER PRIMARY KEY REFERENCES file ON DELETE CASCADE, etag TEXT NOT NULL);
+    -- A digest of the very pixels that the model saw, and of the measures: what looks the same is not embedded again.
+    CREATE TABLE input(content_id INTEGER PRIMARY KEY REFERENCES content ON DELETE CASCADE, digest BLOB NOT NULL);
+    CREATE INDEX input_digest ON input(digest);
+    -- What of a picture tells whether another one is a copy of it, resized, recompressed, cropped or turned.
+    CREATE TABLE fingerprint(content_id INTEGER PRIMARY KEY REFERENCES content ON DELETE CASCADE, v BLOB NOT NULL);
+
+    -- For other programs, documented in the README: these keep their columns, whatever the tables become.
+    CREATE VIEW images AS SELECT i.id AS image_id,
+        rtrim(r.path, '/') || '/' || iif(o.path = '', '', o.path || '/') || f.name
+          || iif(i.page > 0, '#page=' || i.page, '') AS path,
+        f.name AS filename, d.name AS dataset, o.path AS folder, nullif(i.page, 0) AS page, f.kind AS kind,
+        f.size AS size, strftime('%Y-%m-%dT%H:%M:%SZ', f.mtime_ns / 1000000000, 'unixepoch') AS modified,
+        strftime('%Y-%m-%dT%H:%M:%S', p.taken_at, 'unixepoch') AS taken_at, p.camera AS camera,
+        p.latitude AS latitude, p.longitude AS longitude, c.width AS width, c.height AS height,
+        i.objects AS objects, i.scenes AS scenes, i.attributes AS attributes, i.metadata AS metadata,
+        i.thumbnail_url AS thumbnail_url, lower(hex(c.hash)) AS content_hash,
+        strftime('%Y-%m-%dT%H:%M:%SZ', i.indexed_at, 'unixepoch') AS indexed_at
+      FROM image i JOIN file f ON f.id = i.file_id JOIN folder o ON o.id = i.folder_id JOIN root r ON r.id = o.root_id
+        JOIN dataset d ON d.id = r.dataset_id JOIN content c ON c.id = i.content_id
+        LEFT JOIN capture p ON p.content_id = c.id;
+    CREATE VIEW tags AS SELECT x.image_id AS image_id,
+        CASE t.category WHEN 0 THEN 'objects' WHEN 1 THEN 'scenes' ELSE 'attributes' END AS category, t.name AS label,
+        x.score AS score FROM image_tag x JOIN tag t ON t.id = x.tag_id;
+    CREATE VIEW embeddings AS SELECT i.id AS image_id, e.v AS embedding
+      FROM image i JOIN embedding e ON e.content_id = i.content_id;
+    """,
 )
 
 

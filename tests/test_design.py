@@ -38,7 +38,8 @@ ROWS = (
      "checking"),
     ("brain", "fitting", "labelled", "holding", "recall", "salvage", "mending"),
     ("pipeline", "questions", "repairing"),
-    ("indexing", "looking", "nearest", "reembedding", "calibrating"),
+    ("looking", "planning", "nearest", "reembedding", "calibrating"),
+    ("indexing",),
     ("reading", "filling"),
     ("library",),
     ("terminal",),
@@ -190,8 +191,8 @@ def test_sql_is_in_the_store_only(name: str) -> None:
 # comes from anywhere else is bound.
 PUT_IN = {
     "checking": {"sql"},
-    "consistency": {"_whole('page')"},
-    "mending": {"column", "name", "table", "where"},
+    "consistency": {"_whole('page')", "bad", "table"},
+    "mending": {"BAD_BESIDE['validator']", "BAD_BESIDE[table]", "column", "name", "table", "where"},
     "queries": {"column", "where"},
     "retagging": {"', '.join('?' * len(_FOLLOWING))", "name"},
     "salvage": {"_read(columns)", "marks", "name", "order", "table"},
