@@ -77,6 +77,16 @@ def _globals(
 class _Command(typer.core.TyperCommand):
     """A command whose arguments keep their help: click 8.5 drops what Typer 0.24 has set before it."""
 
+    def invoke(self, ctx: click.Context) -> int:
+        """Run it. Click takes any pipe that breaks for standard output, and ends quietly: others are errors."""
+        try:
+            code: int = super().invoke(ctx)
+        except BrokenPipeError as exc:
+            if _unread():
+                raise
+            raise _explained(exc) from exc
+        return code
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the arguments and options."""
         hints = get_type_hints(self.callback, include_extras=True)
@@ -145,9 +155,6 @@ def _run(arguments: Sequence[str]) -> int:
         cause = exc.__cause__ if isinstance(exc, click.Abort) else exc  # click's for any EOFError too
         if not isinstance(cause, Exception):
             return 130
-        if isinstance(cause, BrokenPipeError) and _unread():
-            _hush()
-            return 0
         if verbose:
             traceback.print_exc()
         error = _explained(cause)

@@ -43,6 +43,7 @@ NAMES = {
 }
 _WANTED = {"config.json", "preprocessor_config.json", "processor_config.json", *TOKENIZER_FILES}
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_ID_LENGTH = 96  # the hub's own bound (huggingface_hub, validate_repo_id); longer ones are no folder names either
 _FILE = re.compile(r"[\w.-]+")  # files in subfolders (onnx/, …) are never wanted, and no name may climb out
 _ANSWER_LIMIT = 8_000_000  # bytes; a model's listing has some 10 kB
 _HINT = "use --model mini, or a folder that holds the model"
@@ -69,7 +70,7 @@ def resolve(
     if os.path.isdir(folder):
         folder = folder.resolve()
         return ModelFiles(str(folder), fingerprint(folder), folder)
-    if not _HUB_ID.fullmatch(model):
+    if not _HUB_ID.fullmatch(model) or len(model) > _ID_LENGTH:
         known = ", ".join(NAMES)
         raise ModelError(f"there is no model or folder {name}", f"name one of {known}, a hub id or a model's folder")
     if cached := _cached(model, revision):

@@ -363,6 +363,29 @@ def test_a_working_folder_that_is_gone(world: Path, tmp_path: Path) -> None:
     assert (done.returncode, done.stderr.splitlines()[0]) == (3, b"error: the working folder is gone")
 
 
+@pytest.mark.parametrize(("read", "code"), [(True, 3), (False, 0)], ids=["read", "unread"])
+def test_a_broken_pipe_is_quiet_only_where_our_reader_has_gone(read: bool, code: int) -> None:
+    """A worker's line that broke was taken for a closed standard output: nothing was said, and the exit code was 0."""
+    program = (
+        "import sys; from pictocli.library import Library; from pictocli.cli import main\n"
+        "def show(*_): raise BrokenPipeError(32, 'Broken pipe')\n"
+        "Library.show = show; sys.stdin.read(); main(['show', 'a.jpg'])"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env=environment(),
+    ) as process:  # fmt: skip
+        assert process.stdin
+        assert process.stdout
+        assert process.stderr
+        if not read:
+            process.stdout.close()
+        process.stdin.close()
+        told = process.stderr.read()
+        assert process.wait() == code
+    assert (b"unexpected BrokenPipeError" in told) == read
+
+
 def test_many_references_are_answered_as_they_come(world: Path) -> None:
     with subprocess.Popen(
         [PICTO, "similar", "--stdin", "--limit", "1", "--db", str(world / "picto.db")],

@@ -216,6 +216,14 @@ def test_names_are_as_documented() -> None:
     assert Path(hub.NAMES["mini"]) == Path(hub.__file__).with_name("mini")
 
 
+@pytest.mark.parametrize("name", ["x" * 5000, f"a/{'x' * 5000}"], ids=["a folder's", "an id"])
+def test_names_that_no_model_can_have(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names longer than a file's may be were errors of the operating system's, and called a fault of picto's."""
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    with pytest.raises(ModelError, match=f"there is no model or folder {name}"):
+        hub.resolve(name)
+
+
 def test_mini_is_bundled(folders: dict[str, Path]) -> None:
     assert resolve("mini") == ModelFiles("mini", fingerprint(folders["siglip"]), folders["siglip"])
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pictocli.interrupts import held, interruptible
+from pictocli.interrupts import ending, held, interruptible
 
 STOPS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
@@ -118,3 +118,21 @@ def test_off_the_main_thread_it_does_nothing() -> None:
     thread.start()
     thread.join()
     assert done == [1]
+
+
+def test_nothing_interrupts_the_end() -> None:
+    """A second Ctrl-C while Python ended printed a traceback of what had been done long before."""
+    interruptible()
+    ending()
+    for stop in STOPS:
+        os.kill(os.getpid(), stop)
+    assert {signal.getsignal(stop) for stop in STOPS} == {signal.SIG_IGN}
+
+
+def test_a_programs_own_handler_stays_to_the_end() -> None:
+    seen: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: seen.append(number))
+    interruptible()
+    ending()
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert seen == [signal.SIGTERM]

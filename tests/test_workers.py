@@ -192,6 +192,17 @@ def test_workers_end_with_a_parent_that_is_killed() -> None:
         pytest.fail("the worker waits for ever")
 
 
+def blocked_signals() -> set[signal.Signals]:
+    return set(signal.pthread_sigmask(signal.SIG_BLOCK, []))  # type: ignore[arg-type]
+
+
+def test_ctrl_c_is_not_heard_by_workers_from_their_first_moment(workers: Workers) -> None:
+    """One that came while a worker was starting killed it with a traceback, before it could ignore the signal."""
+    before = blocked_signals()
+    assert signal.SIGINT in workers.result(workers.submit(blocked_signals))
+    assert blocked_signals() == before
+
+
 def test_where_no_process_can_be_started_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """The line to a server that could not start broke, which was taken for a closed standard output: exit 0."""
 
