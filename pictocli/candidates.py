@@ -8,8 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pictocli.kinds import Limits
+from pictocli.inputs import pages_held
+from pictocli.kinds import LATE_SUFFIXES, Limits
 from pictocli.metadata import Metadata
+from pictocli.pdfs import LOCKED, Opening, Pages
 from pictocli.protocols import Progress
 from pictocli.records import IndexReport, Skipped
 from pictocli.scan import Found, Rules, walk
@@ -30,6 +32,8 @@ class IndexOptions:
     rules: Rules = field(default_factory=Rules)
     limits: Limits = field(default_factory=Limits)
     pdf_dpi: int | None = None
+    pdf_pages: Pages | None = None
+    pdf_passwords: tuple[str, ...] = field(default=(), repr=False)
     thumbnails: bool = False
     metadata: Metadata | None = None
     force: bool = False
@@ -114,6 +118,23 @@ class Candidates:
                 pending.target.root, here + found.name, pending.folder_id, found, known.get(found.name), named
             )
 
+    def opening(self, candidate: Candidate) -> Opening:
+        """How a file is to be opened, if it is a PDF: with the pages that are asked for, and those that it has."""
+        return Opening(self._pages(candidate), self.options.pdf_passwords)
+
+    def _pages(self, candidate: Candidate) -> Pages | None:
+        asked, known = self.options.pdf_pages, candidate.known
+        if known is None or known.kind != "pdf":
+            return asked
+        if known.pages is not None:
+            kept = Pages.parse(known.pages)
+            return kept | asked if asked else kept
+        if known.reason is not None:
+            return asked
+        if asked and known.size is None:  # all were wanted, and the run was stopped: perhaps that is why fewer are now
+            return asked | Pages.numbers(pages_held(self.store.db, candidate.folder_id, candidate.found.name))
+        return None
+
     def pass_metadata(self, candidate: Candidate) -> None:
         """Store the fields of the metadata file for a file's images, if it names any."""
         metadata = self.options.metadata
@@ -154,7 +175,23 @@ class Candidates:
         options = self.options
         if options.force or held.size != found.size or held.mtime_ns != found.mtime_ns or found.name in bare:
             return True
-        if held.reason is not None and options.limits.allow(held.reason):
+        if held.reason is not None and self._allowed(held.reason):
             return True
-        rendered = options.pdf_dpi is not None and held.kind == "pdf" and held.reason is None
-        return rendered and held.dpi != options.pdf_dpi
+        if held.kind == "other" and held.reason is None and os.path.splitext(found.name)[1].lower() in LATE_SUFFIXES:
+            return True  # now it is read, or refused with a reason
+        if held.kind != "pdf" or held.reason is not None:
+            return False
+        if options.pdf_pages and held.pages is not None:
+            kept = Pages.parse(held.pages)
+            if kept | options.pdf_pages != kept:
+                return True
+        return options.pdf_dpi is not None and held.dpi != options.pdf_dpi
+
+    def _allowed(self, reason: str) -> bool:
+        """Whether a file that was refused for `reason` may pass with what is asked for now."""
+        options = self.options
+        if reason in LOCKED:
+            return bool(options.pdf_passwords)
+        if options.pdf_pages and "not --pdf-pages " in reason:
+            return not reason.endswith(f" {options.pdf_pages}")
+        return options.limits.allow(reason)

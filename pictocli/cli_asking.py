@@ -24,12 +24,14 @@ from pictocli.options import (
     Matching,
     Objects,
     OnDevice,
+    PdfPassword,
     Print0,
     Scenes,
     Sort,
     ThisDataset,
     asked,
     condition,
+    secret,
     where,
 )
 from pictocli.records import Answer, Scope, SimilarImage, TaggedImage
@@ -65,6 +67,7 @@ def similar(
     form: Form = None,
     print0: Print0 = False,
     device: OnDevice = Device.auto,
+    pdf_password: PdfPassword = None,
 ) -> int:
     """Images like this one, most similar first.
 
@@ -85,12 +88,12 @@ def similar(
         raise ValidationError("one IMG is needed, or --stdin", "picto similar beach.jpg")
     library = terminal.library()
     labels = asked(objects, scenes, attributes)
-    tagged = _with(labels, match)
+    tagged, opened = _with(labels, match), secret(pdf_password)
 
     def ask(reference: ImageLike) -> Answer:
         return library.similar(
             reference, **labels, match=match.value, threshold=threshold, limit=limit, dataset=dataset, folder=folder,
-            everywhere=everywhere, exact=exact, device=device.value,
+            everywhere=everywhere, exact=exact, device=device.value, pdf_password=opened,
         )  # fmt: skip
 
     if stdin:

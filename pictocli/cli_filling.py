@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pictocli.options import Device, OnDevice
+from pictocli.options import Device, OnDevice, PdfPassword, secret
 from pictocli.records import Embedded
 from pictocli.terminal import Terminal
 
@@ -44,6 +44,10 @@ def index(
     pdf_dpi: Annotated[
         int | None, typer.Option("--pdf-dpi", metavar="DPI", help="Render PDF pages at this resolution [default: 72].")
     ] = None,
+    pdf_pages: Annotated[
+        str | None, typer.Option("--pdf-pages", metavar="1-5,9,20-", help="Only these pages of each PDF.")
+    ] = None,
+    pdf_password: PdfPassword = None,
     thumbnails: Annotated[bool, typer.Option("--thumbnails", help="Keep a thumbnail, 640 px wide, of each.")] = False,
     metadata: Annotated[
         str | None,
@@ -68,13 +72,15 @@ def index(
       picto index ~/photos
       picto index scans --dataset archive --thumbnails --pdf-dpi 150
       picto index . --include '*.jpg' --exclude cache --dry-run
+      picto index reports --pdf-pages 1-20 --pdf-password @passwords.txt
     """
     terminal: Terminal = ctx.obj
     report = terminal.library().index(
         paths, dataset=dataset, model=model, device=device.value, batch_size=batch_size, workers=workers,
         include=include or (), exclude=exclude or (), hidden=hidden, follow=follow, pdf_dpi=pdf_dpi,
-        thumbnails=thumbnails, metadata=metadata, max_pixels=max_pixels, max_file_size=max_file_size,
-        max_pages=max_pages, max_seconds=max_seconds, force=force, dry_run=dry_run,
+        pdf_pages=pdf_pages, pdf_password=secret(pdf_password), thumbnails=thumbnails, metadata=metadata,
+        max_pixels=max_pixels, max_file_size=max_file_size, max_pages=max_pages, max_seconds=max_seconds,
+        force=force, dry_run=dry_run,
     )  # fmt: skip
     terminal.summary(report, nothing_found=len(report.missing) == len(paths))
     if report.interrupted:
@@ -90,6 +96,7 @@ def reembed(
     device: OnDevice = Device.auto,
     batch_size: BatchSize = None,
     workers: Workers = None,
+    pdf_password: PdfPassword = None,
 ) -> int:
     """The whole library in another model's space. Ids, datasets and metadata stay; a stopped run goes on.
 
@@ -99,7 +106,9 @@ def reembed(
       picto reembed --model siglip2-so400m --device cuda --batch-size 64
     """
     terminal: Terminal = ctx.obj
-    report = terminal.library().reembed(model, device=device.value, batch_size=batch_size, workers=workers)
+    report = terminal.library().reembed(
+        model, device=device.value, batch_size=batch_size, workers=workers, pdf_password=secret(pdf_password)
+    )
     if report.unchanged:
         terminal.talk(f"The library holds embeddings of {model} already: nothing to do")
     else:
@@ -181,6 +190,7 @@ def embed(
         ),
     ] = "auto",
     device: OnDevice = Device.auto,
+    pdf_password: PdfPassword = None,
 ) -> int:
     """Embeddings as JSONL. Nothing is stored.
 
@@ -191,6 +201,7 @@ def embed(
     """
     terminal: Terminal = ctx.obj
     references = [sys.stdin.buffer.read() if image == "-" else image for image in images]
-    for embedded in terminal.library().embed(references, model=model, device=device.value):
+    opened = secret(pdf_password)
+    for embedded in terminal.library().embed(references, model=model, device=device.value, pdf_password=opened):
         terminal.rows([embedded], Embedded, "jsonl")
     return 0

@@ -32,7 +32,7 @@ def _whole(*columns: str) -> str:
     return " OR ".join(f"typeof({column}) <> 'integer' OR {column} < 0" for column in columns)
 
 
-KINDS = "('jpeg', 'png', 'webp', 'bmp', 'gif', 'tiff', 'heic', 'avif', 'pdf', 'raw', 'crash', 'other')"
+KINDS = "('jpeg', 'png', 'webp', 'bmp', 'gif', 'tiff', 'heic', 'avif', 'jxl', 'pdf', 'raw', 'crash', 'other')"
 
 # Terms that are true of rows that picto never writes.
 BAD_DATASET = "typeof(name) <> 'text' OR name = ''"
@@ -65,6 +65,7 @@ BAD_BESIDE = {
     ),
     "input": "typeof(digest) <> 'blob'",
     "fingerprint": "typeof(v) <> 'blob'",
+    "page_range": "typeof(pages) <> 'text' OR pages NOT GLOB '[1-9]*' OR pages GLOB '*[^0-9,-]*'",
     "validator": "typeof(etag) <> 'text' OR etag = ''",
 }
 """Of the tables that hold more of some contents or files."""
@@ -149,6 +150,7 @@ TEXTS = (
     ("dataset", "name"), ("root", "path"), ("folder", "path"), ("file", "name"), ("file", "kind"), ("file", "reason"),
     ("image", "objects"), ("image", "scenes"), ("image", "attributes"), ("image", "metadata"),
     ("image", "thumbnail_url"), ("content", "measures"), ("capture", "camera"), ("validator", "etag"),
+    ("page_range", "pages"),
     ("tag", "name"), ("tag", "phrase"), ("tag_alias", "alias"),
     ("meta", "key"), ("meta", "value"), ("vector", "name"), ("text_embedding", "text"),
 )  # fmt: skip

@@ -12,17 +12,18 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 import pillow_heif
 from PIL import Image
 
-from pictocli import documents
-from pictocli.kinds import IMAGE_SUFFIXES, RAW_SUFFIXES, Limits, RefusalError, not_image, sniff
+from pictocli import documents, jxl, raws
+from pictocli.kinds import IMAGE_SUFFIXES, Limits, RefusalError, not_image, sniff
+from pictocli.pdfs import OPEN, Opening
 from pictocli.pixels import measure
-from pictocli.preprocess import resize
+from pictocli.preprocess import digest, resize
 from pictocli.rgb import as_rgb
 from pictocli.silence import silence
 from pictocli.steady import Stamp, steady
@@ -60,11 +61,11 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Inspected:
-    """What a file is. digest: SHA-256 of its bytes. pages: () for a file that is one image, else 1, 2, …
+    """What a file is. digest: SHA-256 of its bytes. pages: () for a file that is one image, else those that are wanted.
 
     stamp: the file's when it was read, by which `decode` knows whether it is still the same.
     peak: bytes that decoding its largest page takes at most, roughly; rendered: those that come to it for a PDF page at
-    72 DPI, see `peak_at`.
+    72 DPI, see `peak_at`. count: of all its pages.
     """
 
     digest: bytes
@@ -73,6 +74,7 @@ class Inspected:
     peak: int
     rendered: int
     stamp: Stamp
+    count: int = 1
 
     def peak_at(self, dpi: int) -> int:
         """The bytes that decoding its largest page takes at most, of a PDF when it is rendered at `dpi`."""
@@ -88,11 +90,15 @@ class Recipe:
     dpi: int
     thumbnail: bool
     limits: Limits = _LIMITS
+    passwords: tuple[str, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """One upright page. pixels: uint8 [size, size, 3]. width, height: of the upright original. ms: wall time spent."""
+    """One upright page. pixels: uint8 [size, size, 3]. width, height: of the upright original. ms: wall time spent.
+
+    digest: of pixels and measures, from which embedding and tags are made.
+    """
 
     pixels: NDArray[np.uint8]
     width: int
@@ -100,33 +106,37 @@ class Decoded:
     measures: Mapping[str, float]
     thumbnail: bytes | None
     ms: float
+    digest: bytes
 
 
-def inspect(path: str, limits: Limits = _LIMITS) -> Inspected | Refused:
+def inspect(path: str, limits: Limits = _LIMITS, opening: Opening = OPEN) -> Inspected | Refused:
     """Tell what the file at `path` is: its hash, kind and pages. Reads it once; decodes nothing."""
     kind = "other"
     try:
         with steady(path) as (file, stamp), silence():
             head = file.read(1024)
-            kind = sniff(head)
+            kind = _kind(head, file)
             suffix = os.path.splitext(path)[1].lower()
             if not head:
                 return Refused("empty file" if suffix in IMAGE_SUFFIXES else None)
-            if suffix in RAW_SUFFIXES:
-                return Refused("raw photo, not supported yet", "raw")
             if kind == "other":
                 return Refused(not_image(head) if suffix in IMAGE_SUFFIXES else None)
             limits.check_file_size(stamp.size)
             file.seek(0)
-            digest = _digest(file)
-            pages = _pages(path, file, kind, limits)
-            return Inspected(digest, kind, pages, *_peaks(path, file, kind, pages), stamp)
+            found = _digest(file)
+            pages, count = _pages(path, file, kind, limits, opening)
+            return Inspected(found, kind, pages, *_peaks(path, file, kind, pages, opening), stamp, count)
     except RefusalError as exc:
         return Refused(str(exc), kind)
     except OSError as exc:
         return Refused((exc.strerror or str(exc)).lower(), "unreadable")
     except Exception:  # as in `decode`
         return Refused(f"damaged {kind.upper()}", kind)
+
+
+def _kind(head: bytes, file: BinaryIO) -> str:
+    kind = sniff(head)
+    return "raw" if kind == "tiff" and raws.is_raw(file) else kind
 
 
 def _digest(file: BinaryIO) -> bytes:
@@ -165,12 +175,13 @@ def decode(
         if isinstance(exc, OSError) and exc.errno is not None:  # the disk's trouble, not the picture's
             return Refused((exc.strerror or str(exc)).lower(), "unreadable")
         return Refused("truncated" if "truncated" in str(exc).lower() else f"damaged {kind.upper()}", kind)
-    return Decoded(pixels, *size, measures, thumbnail, (time.perf_counter() - started) * 1000)
+    seen = digest(pixels, measures)
+    return Decoded(pixels, *size, measures, thumbnail, (time.perf_counter() - started) * 1000, seen)
 
 
 def decode_bytes(data: bytes, recipe: Recipe) -> Decoded | Refused:
     """Decode an image, or the first page of a PDF, held in memory."""
-    kind = sniff(data[:1024])
+    kind = _kind(data[:1024], io.BytesIO(data))
     if not data or kind == "other":
         return Refused(not_image(data[:1024]) if data else "empty file")
     return decode(io.BytesIO(data), kind, 1 if kind == "pdf" else 0, recipe)
@@ -185,8 +196,14 @@ def _open(source: str | io.BytesIO, file: BinaryIO, kind: str, page: int, recipe
     Pillow gets the open file: of a path it would map some pictures into memory, and one that shrinks is a SIGBUS.
     """
     if kind == "pdf":
-        drawn = documents.render(source, page, recipe.dpi, recipe.limits)
+        drawn = documents.render(source, page, recipe.dpi, recipe.limits, recipe.passwords)
         return drawn, drawn.size, None
+    if kind == "raw":
+        photo, size, turn = raws.photo(file, recipe.limits)
+        with photo:
+            return _upright(photo, turn), size, None  # the preview's compression is not the photo's
+    if kind == "jxl":
+        jxl.prepare(file, recipe.limits)
     with Image.open(file) as image:
         if page:
             image.seek(page - 1)
@@ -196,14 +213,21 @@ def _open(source: str | io.BytesIO, file: BinaryIO, kind: str, page: int, recipe
         width, height = (tags[256], tags[257]) if tags and image.format == "TIFF" else image.size
         size = (height, width) if turned else (width, height)
         tables = getattr(image, "quantization", None) if image.format in ("JPEG", "MPO") else None
-        image.draft(image.mode, (DRAFT, DRAFT))
-        image.load()  # of a TIFF, Pillow turns the picture then, and drops its orientation
-        turn = _TURNS.get(_orientation(image))
-        return (image if turn is None else image.transpose(turn)), size, tables
+        return _upright(image), size, tables
+
+
+def _upright(image: Image.Image, orientation: int | None = None) -> Image.Image:
+    """An opened image, loaded and turned: by its own EXIF orientation, or by the one given."""
+    image.draft(image.mode, (DRAFT, DRAFT))
+    image.load()  # of a TIFF, Pillow turns the picture then, and drops its orientation
+    turn = _TURNS.get(orientation or _orientation(image))
+    return image if turn is None else image.transpose(turn)
 
 
 def _orientation(image: Image.Image) -> int:
     """How the camera was held, 1 to 8, as far as its EXIF can be read."""
+    if image.format == "JXL" and not getattr(image, "jpeg", False):  # its decoder turns all but what it gives as JPEG
+        return 1
     try:
         told = image.getexif().get(0x0112, 1)
     except Exception:
@@ -222,28 +246,30 @@ def _thumbnail(image: Image.Image) -> bytes:
     return out.getvalue()
 
 
-def _pages(path: str, file: BinaryIO, kind: str, limits: Limits) -> tuple[int, ...]:
-    """The page numbers of a file; () when it is one image."""
+def _pages(path: str, file: BinaryIO, kind: str, limits: Limits, opening: Opening) -> tuple[tuple[int, ...], int]:
+    """The page numbers of a file that are wanted, () when it is one image; and how many there are."""
     if kind == "tiff":
-        try:
-            limits.check_pages(documents.directories(file))
-            with Image.open(file) as image:
-                frames = int(getattr(image, "n_frames", 1))
-        except RefusalError:
-            raise
-        except Exception as exc:
-            raise RefusalError("damaged TIFF") from exc
-        return tuple(range(1, frames + 1)) if frames > 1 else ()
+        frames = documents.frames(file, limits)
+        return (tuple(range(1, frames + 1)) if frames > 1 else ()), frames
     if kind == "pdf":
-        return tuple(range(1, documents.page_count(path, limits) + 1))
-    return ()
+        count = documents.page_count(path, opening.passwords)
+        wanted = opening.pages.within(count) if opening.pages else range(1, count + 1)
+        if not wanted:
+            raise RefusalError(f"it has {count:,} page{'s'[: count != 1]}, not --pdf-pages {opening.pages}")
+        limits.check_pages(len(wanted))
+        return tuple(wanted), count
+    return (), 1
 
 
-def _peaks(path: str, file: BinaryIO, kind: str, pages: Sequence[int]) -> tuple[int, int]:
+def _peaks(path: str, file: BinaryIO, kind: str, pages: Sequence[int], opening: Opening) -> tuple[int, int]:
     """Inspected.peak and .rendered, from headers alone; 0 where they cannot be read: decoding says what is wrong."""
     try:
         if kind == "pdf":
-            return documents.held(path), documents.rendered(path, pages)
+            return documents.held(path, opening.passwords), documents.rendered(path, pages, opening.passwords)
+        if kind == "raw":
+            return raws.taken(file.seek(0, os.SEEK_END)), 0
+        if kind == "jxl":
+            return jxl.taken(file), 0
         with Image.open(file) as image:
             peaks = []
             for page in pages or (0,):

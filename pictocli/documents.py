@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import os
 import struct
 from collections.abc import Sequence
@@ -12,8 +13,9 @@ from typing import Any, BinaryIO
 from PIL import Image
 
 from pictocli.kinds import Limits, RefusalError
+from pictocli.pdfs import LOCKED
 
-__all__ = ["directories", "held", "page_count", "render", "rendered"]
+__all__ = ["directories", "frames", "held", "page_count", "render", "rendered"]
 
 _RENDERED = 7  # bytes a pixel of a page: MuPDF's three and Pillow's four
 
@@ -21,12 +23,16 @@ _LARGE = 2**20  # bytes of a picture; smaller ones, such as a letter's head, may
 _DIRECTORIES = 1_000_000  # that are counted, 2 µs each
 _OBJECTS = 20_000  # looked at for pictures, 18 µs each; a file may claim 8 million
 
-_last: tuple[object, Any] | None = None  # the PDF of the page before: its pages come one after another
+_KEPT = 3  # open PDFs: the next file is looked at while pages of this one are drawn
+
+_KEPT_PAGES = 16  # that may share small pictures and letters
+_drawn = itertools.count(1)  # pages
+
+_open: dict[object, Any] = {}  # the PDFs of the pages before, by path, stamp and passwords; the last one is the newest
 
 
-def _document(source: str | io.BytesIO) -> Any:
+def _document(source: str | io.BytesIO, passwords: tuple[str, ...]) -> Any:
     """An open, readable PDF with at least one page. Raises RefusalError."""
-    global _last
     import pymupdf  # 0.2 s that a folder of photos need not pay
 
     pymupdf.TOOLS.mupdf_display_errors(False)
@@ -34,34 +40,48 @@ def _document(source: str | io.BytesIO) -> Any:
     key = None
     if isinstance(source, str):
         status = os.stat(source)
-        key = (source, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-    if _last is not None and _last[0] == key:
-        return _last[1]
+        key = (source, status.st_size, status.st_mtime_ns, status.st_ctime_ns, passwords)
+    if key in _open:
+        _open[key] = document = _open.pop(key)
+        return document
     try:
         document = (
             pymupdf.open(source, filetype="pdf")
             if isinstance(source, str)
             else pymupdf.open(stream=source.getvalue(), filetype="pdf")
         )
-        document.largest = _largest(document)  # first: reading a damaged file may mend it, and that takes pages away
-        locked = document.needs_pass
+        locked = document.needs_pass and not any(document.authenticate(each) for each in passwords)
+        if not locked:
+            document.largest = _largest(document)  # before pages are counted: it may mend a damaged file, and take some
         pages = 0 if locked else document.page_count
     except Exception as exc:
         raise RefusalError("damaged PDF") from exc
     if locked:
-        raise RefusalError("password-protected")
+        raise RefusalError(LOCKED[bool(passwords)])
     if pages == 0:
         raise RefusalError("PDF without pages")
     if key is not None:  # a stream's id may soon be another stream's
-        _last = (key, document)
+        _open[key] = document
+        if len(_open) > _KEPT:
+            _open.pop(next(iter(_open)))
     return document
 
 
-def page_count(path: str, limits: Limits) -> int:
-    """How many pages a PDF has. Raises RefusalError, also when they are too many."""
-    count = int(_document(path).page_count)
-    limits.check_pages(count)
-    return count
+def page_count(path: str, passwords: tuple[str, ...] = ()) -> int:
+    """How many pages a PDF has. Raises RefusalError."""
+    return int(_document(path, passwords).page_count)
+
+
+def frames(file: BinaryIO, limits: Limits) -> int:
+    """How many pages a TIFF has. Raises RefusalError, also when they are too many."""
+    try:
+        limits.check_pages(directories(file))
+        with Image.open(file) as image:
+            return int(getattr(image, "n_frames", 1))
+    except RefusalError:
+        raise
+    except Exception as exc:
+        raise RefusalError("damaged TIFF") from exc
 
 
 def directories(file: BinaryIO) -> int:
@@ -85,9 +105,9 @@ def directories(file: BinaryIO) -> int:
     return len(seen)
 
 
-def rendered(path: str, pages: Sequence[int]) -> int:
-    """The bytes that rendering its largest page at 72 DPI takes."""
-    document = _document(path)
+def rendered(path: str, pages: Sequence[int], passwords: tuple[str, ...] = ()) -> int:
+    """The bytes that rendering the largest of these pages at 72 DPI takes."""
+    document = _document(path, passwords)
     return int(_RENDERED * max(_area(document, page - 1) for page in pages))
 
 
@@ -98,9 +118,9 @@ def _area(document: Any, index: int) -> float:
     return float(box.width * box.height) * unit**2
 
 
-def held(path: str) -> int:
+def held(path: str, passwords: tuple[str, ...] = ()) -> int:
     """The bytes that its largest picture takes while a page is drawn with it, at whatever resolution."""
-    return int(_document(path).largest)
+    return int(_document(path, passwords).largest)
 
 
 def _largest(document: Any) -> int:
@@ -115,11 +135,13 @@ def _largest(document: Any) -> int:
     return found
 
 
-def render(source: str | io.BytesIO, page: int, dpi: int, limits: Limits) -> Image.Image:
+def render(
+    source: str | io.BytesIO, page: int, dpi: int, limits: Limits, passwords: tuple[str, ...] = ()
+) -> Image.Image:
     """A page as an RGB picture at `dpi`. Raises RefusalError."""
     import pymupdf
 
-    document = _document(source)
+    document = _document(source, passwords)
     if not 0 < page <= document.page_count:  # what was drawn before may have mended the file
         raise RefusalError("no such page")
     if document.largest > limits.max_pixels * 1e6 / 8 or document.xref_length() > _OBJECTS:  # a pixel takes a bit
@@ -128,6 +150,6 @@ def render(source: str | io.BytesIO, page: int, dpi: int, limits: Limits) -> Ima
     sheet = document[page - 1]
     limits.check_pixels(sheet.rect.width * dpi / 72, sheet.rect.height * dpi / 72, f" at {dpi} DPI")
     drawn = sheet.get_pixmap(dpi=dpi, alpha=False, colorspace="rgb")
-    if document.largest > _LARGE:
+    if document.largest > _LARGE or next(_drawn) % _KEPT_PAGES == 0:
         pymupdf.TOOLS.store_shrink(100)  # else it keeps up to 256 MB of what pages were drawn from
     return Image.frombytes("RGB", (drawn.width, drawn.height), drawn.samples_mv)

@@ -20,6 +20,7 @@ from pictocli.indexing import Indexer
 from pictocli.kinds import Limits
 from pictocli.looking import embed_reference
 from pictocli.metadata import Metadata
+from pictocli.pdfs import Pages, passwords
 from pictocli.protocols import Progress
 from pictocli.recall import check_when_due
 from pictocli.records import Embedded, IndexReport, ModelSpec, RetagReport
@@ -51,6 +52,8 @@ def index(
     hidden: bool = False,
     follow: bool = False,
     pdf_dpi: int | None = None,
+    pdf_pages: str | None = None,
+    pdf_password: str | Sequence[str] | None = None,
     thumbnails: bool = False,
     metadata: str | None = None,
     max_pixels: int = 200,
@@ -79,6 +82,8 @@ def index(
         rules=Rules(tuple(include), tuple(exclude), hidden, follow),
         limits=Limits(max_pixels, max_file_size, max_pages, max_seconds),
         pdf_dpi=pdf_dpi,
+        pdf_pages=None if pdf_pages is None else Pages.parse(pdf_pages),
+        pdf_passwords=passwords(pdf_password),
         thumbnails=thumbnails,
         metadata=Metadata(metadata) if metadata else None,
         force=force,
@@ -98,8 +103,9 @@ def index(
 
 
 def reembed_library(
-    path: str, name: str, device: str, batch_size: int | None, workers: int | None, progress: Progress
-) -> IndexReport:
+    path: str, name: str, device: str, batch_size: int | None, workers: int | None, progress: Progress,
+    pdf_password: str | Sequence[str] | None = None,
+) -> IndexReport:  # fmt: skip
     """Move the library at `path` into the space of the model `name`; see `Library.reembed`."""
     check_range("batch_size", 16 if batch_size is None else batch_size, 1, 4096)
     with translated(path), _claimed(path) as db:
@@ -111,7 +117,9 @@ def reembed_library(
         if held and (held.id, held.revision) == (model.spec.id, model.spec.revision):
             return IndexReport(unchanged=store.count_files())
         count = default_workers() if workers is None else workers
-        report = reembed(store, model, batch_size=batch_size, workers=count, progress=progress)
+        report = reembed(
+            store, model, batch_size=batch_size, workers=count, progress=progress, passwords=passwords(pdf_password)
+        )
         _tidy(db)
     return report
 
@@ -249,7 +257,10 @@ def _tidy(db: apsw.Connection) -> None:
     db.close()
 
 
-def embed(path: str, images: Iterable[ImageLike], name: str, device: str, progress: Progress) -> Iterator[Embedded]:
+def embed(
+    path: str, images: Iterable[ImageLike], name: str, device: str, progress: Progress,
+    pdf_password: str | Sequence[str] | None = None,
+) -> Iterator[Embedded]:  # fmt: skip
     """Embed images one by one with the model `name`, by default that of the database at `path`; store nothing."""
     references = [at_path(image) for image in images]  # a wrong one is told before a model is loaded
     held = None
@@ -258,7 +269,7 @@ def embed(path: str, images: Iterable[ImageLike], name: str, device: str, progre
             held = _held(path)
     model = choose(name, held, device, progress)
     for reference in references:
-        vector, ms = embed_reference(reference, model)
+        vector, ms = embed_reference(reference, model, pdf_password)
         shown = (
             "-" if reference.path is None else reference.path + (f"#page={reference.page}" if reference.page else "")
         )

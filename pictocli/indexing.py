@@ -16,7 +16,9 @@ import numpy as np
 from pictocli.brain import Brain, Thought
 from pictocli.candidates import Candidate, Candidates, IndexOptions, Target
 from pictocli.decode import Decoded, Inspected, Recipe, Refused, decode
+from pictocli.inputs import Seen, seen
 from pictocli.interrupts import held
+from pictocli.pdfs import LOCKED
 from pictocli.pipeline import ahead, inspected
 from pictocli.planning import Planner, Work
 from pictocli.protocols import Progress
@@ -33,13 +35,15 @@ LARGE = 10**7  # bytes; larger files are worth a word, as the reference system h
 class _Batch:
     """Pages that were decoded, and files that are finished with them.
 
-    new: places in `pages` of those that the model is asked about; wait: gives its answer.
+    new: places in `pages` of those that the model is asked about; wait: gives its answer. seen: place → what it made of
+    a picture that looked the same.
     """
 
     pages: list[tuple[Work, int, Decoded]] = field(default_factory=list)
     finished: list[Work] = field(default_factory=list)
     new: list[int] = field(default_factory=list)
     wait: Callable[[], Thought] | None = None
+    seen: dict[int, Seen] = field(default_factory=dict)
 
 
 class Indexer:
@@ -54,7 +58,7 @@ class Indexer:
         self._planner = Planner(store, options)
         self._workers = Workers(options.workers, options.limits.max_seconds)
         self._batch, self._under_way = _Batch(), _Batch()
-        self._in_flight: dict[tuple[bytes | None, int], list[tuple[Candidate, Inspected]]] = {}
+        self._in_flight: dict[tuple[bytes | None, int, tuple[int, ...]], list[tuple[Candidate, Inspected]]] = {}
 
     def run(self, targets: Iterable[Target]) -> IndexReport:
         """Index every target. Ctrl-C stores what has been decoded by then, and says so in the report."""
@@ -81,10 +85,10 @@ class Indexer:
     # -- ahead of the model -----------------------------------------------------------------------------------------
 
     def _decoded(self, candidates: Iterable[Candidate]) -> Iterator[tuple[tuple[Work, int], Decoded | Refused]]:
-        limits = self.options.limits
+        files, limits = ((each, each.path) for each in candidates), self.options.limits
         calls = (
             ((work, page), work.peak, decode, (work.candidate.path, work.file.kind, page, recipe, work.stamp))
-            for candidate, what in inspected(self._workers, ((each, each.path) for each in candidates), limits)
+            for candidate, what in inspected(self._workers, files, limits, self._candidates.opening)
             for work, page, recipe in self._plan(candidate, what)
         )
         return ahead(self._workers, calls, self._batch_size() + 4 * self.options.workers)
@@ -96,17 +100,21 @@ class Indexer:
             self._skip(candidate, what)
             return []
         self.report.large += what.stamp.size > LARGE
-        key = (what.digest, self._planner.dpi(candidate, what))
+        wanted = self._candidates.opening(candidate).pages
+        key = (what.digest, self._planner.dpi(candidate, what), what.pages or (0,))
         if key in self._in_flight:  # the same bytes are on their way: wait for them
             self._in_flight[key].append((candidate, what))
             return []
-        work = self._planner.work(candidate, what)
+        work = self._planner.work(candidate, what, wanted)
         if work.left == 0:
             self._finish([work])
             return []
-        self._in_flight[key] = []
-        recipe = Recipe(self.spec.image_size, self.spec.resample, work.file.dpi, work.thumbnails, self.options.limits)
-        return [(work, page, recipe) for page in what.pages or (0,) if page not in work.linked]
+        self._in_flight[work.key] = []
+        recipe = Recipe(
+            self.spec.image_size, self.spec.resample, work.file.dpi, work.thumbnails, self.options.limits,
+            self.options.pdf_passwords,
+        )  # fmt: skip
+        return [(work, page, recipe) for page in work.pages if page not in work.linked]
 
     # -- behind the decoders ----------------------------------------------------------------------------------------
 
@@ -137,6 +145,10 @@ class Indexer:
         if at_once:
             self._store()
         batch.new = [at for at, (work, page, _) in enumerate(batch.pages) if self._new(work, page)]
+        if not self.options.force:
+            looked = ((at, self._seen(batch.pages[at][0], batch.pages[at][2])) for at in batch.new)
+            batch.seen = {at: found for at, found in looked if found is not None}
+            batch.new = [at for at in batch.new if at not in batch.seen]
         asked = [batch.pages[at][2] for at in batch.new]
         try:
             if asked:
@@ -151,6 +163,13 @@ class Indexer:
         """Whether the model is to look at a page: one without an embedding, or any when --force is given."""
         return self.options.force or page not in work.stale or self._kept(work, page) is None
 
+    def _seen(self, work: Work, page: Decoded) -> Seen | None:
+        """What the model made of a picture that looked the same, in this file before or anywhere in the library.
+
+        By value: what is stored next may drop the picture that it came from.
+        """
+        return work.before.get(page.digest) or seen(self.store.db, page.digest)
+
     @held()
     def _store(self) -> None:
         """Wait for the batch that is under way, and store it."""
@@ -164,7 +183,7 @@ class Indexer:
             now = {page: self._kept(work, page) for page in work.linked}
             work.linked = {page: content_id for page, content_id in now.items() if content_id is not None}
             work.unsure |= len(work.linked) < len(now)  # the next run decodes it
-        self._finish(batch.finished, rows)
+        self._finish(batch.finished, rows, len(batch.seen))
 
     def _kept(self, work: Work, page: int) -> int | None:
         """The content id of a page whose embedding is still held: storing another file may have dropped it, or anew."""
@@ -178,22 +197,29 @@ class Indexer:
 
     def _rows(self, batch: _Batch) -> list[PageRow]:
         thought = batch.wait() if batch.wait else Thought([], [], 0.0)
-        vectors = dict(zip(batch.new, thought.vectors, strict=True))
-        tags = dict(zip(batch.new, thought.tags, strict=True))
+        vectors = {at: found.vector for at, found in batch.seen.items()} | dict(
+            zip(batch.new, thought.vectors, strict=True)
+        )
+        tags = {at: found.tags for at, found in batch.seen.items()} | dict(zip(batch.new, thought.tags, strict=True))
+        new = set(batch.new)
         share = thought.ms / max(1, len(batch.new))
         return [
             PageRow(
-                work.file, page, page_of.width, page_of.height, page_of.measures, page_of.ms + share * (at in vectors),
-                vectors.get(at), tags.get(at), page_of.thumbnail,
+                work.file, page, page_of.width, page_of.height, page_of.measures, page_of.ms + share * (at in new),
+                vectors.get(at), tags.get(at), page_of.thumbnail, page_of.digest if at in vectors else None,
             )
             for at, (work, page, page_of) in enumerate(batch.pages)
         ]  # fmt: skip
 
-    def _finish(self, works: Sequence[Work], rows: Sequence[PageRow] = ()) -> None:
-        """Store pages, and files of which every page has been dealt with; then those that waited for the same bytes."""
+    def _finish(self, works: Sequence[Work], rows: Sequence[PageRow] = (), reused: int = 0) -> None:
+        """Store pages, and files of which every page has been dealt with; then those that waited for the same bytes.
+
+        reused: how many of the pages have the embedding of one that looked the same.
+        """
         whole = [work for work in works if (work.written or work.linked) and not work.unsure]
         self.store.write(rows, [FinishedFile(work.file, work.written, work.linked) for work in whole])
-        self.report.indexed += sum(row.vector is not None for row in rows)
+        self.report.indexed += sum(row.vector is not None for row in rows) - reused
+        self.report.reused += reused
         self.report.updated += sum(row.vector is None for row in rows)
         for work in works:
             self.report.skipped.extend(work.refused)
@@ -202,8 +228,8 @@ class Indexer:
             self._count(work)
             self._candidates.pass_metadata(work.candidate)
             self.progress.done(1, len(self.report.skipped))
-            for candidate, what in self._in_flight.pop((work.file.hash, work.file.dpi), []):
-                follower = self._planner.work(candidate, what)
+            for candidate, what in self._in_flight.pop(work.key, []):
+                follower = self._planner.work(candidate, what, self._candidates.opening(candidate).pages)
                 follower.linked |= follower.stale  # done again a moment ago
                 follower.left, follower.refused = 0, [Skipped(candidate.path, s.reason) for s in work.refused]
                 follower.unsure = work.unsure
@@ -224,9 +250,15 @@ class Indexer:
         if reason is not None:
             self.report.skipped.append(Skipped(candidate.path, reason))
         self.progress.done(1, len(self.report.skipped))
-        if refused.kind != "unreadable":
+        if refused.kind != "unreadable" and not self._kept_locked(candidate, refused):
             found = candidate.found
             file = FileRow(
                 candidate.folder_id, found.name, refused.kind, found.size, found.mtime_ns, reason=refused.reason
             )
             self.store.skip(file)
+
+    def _kept_locked(self, candidate: Candidate, refused: Refused) -> bool:
+        """Whether a file stays as it is in the library: it has not changed, and only lacks the password this time."""
+        known, found = candidate.known, candidate.found
+        same = known is not None and (known.size, known.mtime_ns) == (found.size, found.mtime_ns)
+        return refused.reason in LOCKED and same and known is not None and known.reason is None

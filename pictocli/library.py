@@ -61,9 +61,10 @@ class Library(Reader):
         """Index files, folders and PDFs; only what is new or changed costs anything.
 
         options: dataset (the folder's name), model ("auto"), device ("auto"), batch_size (16, more on a GPU), workers
-        (one a core), include, exclude (globs), hidden, follow, pdf_dpi (72), thumbnails, metadata (a CSV's or JSONL's
-        path), max_pixels (200, in millions), max_file_size (1000, in MB), max_pages (2000), max_seconds (30), force,
-        dry_run; as in `picto index --help`. A path that does not exist is listed in the report's `missing`.
+        (one a core), include, exclude (globs), hidden, follow, pdf_dpi (72), pdf_pages ("1-5,9,20-"; all), pdf_password
+        (one, or several to try; PICTO_PDF_PASSWORD), thumbnails, metadata (a CSV's or JSONL's path), max_pixels (200,
+        in millions), max_file_size (1000, in MB), max_pages (2000), max_seconds (30), force, dry_run; as in
+        `picto index --help`. A path that does not exist is listed in the report's `missing`.
         Raises ValidationError, ModelMismatchError, ModelError, StoreError.
         """
         from pictocli.filling import index  # numpy, Pillow
@@ -71,17 +72,19 @@ class Library(Reader):
         return index(self.path, [os.fspath(path) for path in paths], self.progress, **options)
 
     def reembed(
-        self, model: str, *, device: str = "auto", batch_size: int | None = None, workers: int | None = None
-    ) -> IndexReport:
+        self, model: str, *, device: str = "auto", batch_size: int | None = None, workers: int | None = None,
+        pdf_password: str | Sequence[str] | None = None,
+    ) -> IndexReport:  # fmt: skip
         """Move the whole library into another model's space; ids, datasets and metadata stay.
 
+        pdf_password: of encrypted PDFs, or several to try; None is what PICTO_PDF_PASSWORD holds.
         Raises PictoError, with the library as it was, when an original is missing or has changed; what was embedded is
         kept for the next try.
         """
         from pictocli.filling import reembed_library
 
         self.close()
-        return reembed_library(self.path, model, device, batch_size, workers, self.progress)
+        return reembed_library(self.path, model, device, batch_size, workers, self.progress, pdf_password)
 
     def retag(self, *, taxonomy: str | os.PathLike[str] | None = None, device: str = "auto") -> RetagReport:
         """Make all tags anew from stored embeddings and measures: no picture is opened.
@@ -132,14 +135,18 @@ class Library(Reader):
         """The labels that tags are taken from, of one category or of all: the library's own, else the bundled ones."""
         return labels(category, own=self._own_taxonomy() if os.path.exists(self.path) else None)
 
-    def embed(self, images: Iterable[ImageLike], *, model: str = "auto", device: str = "auto") -> Iterator[Embedded]:
+    def embed(
+        self, images: Iterable[ImageLike], *, model: str = "auto", device: str = "auto",
+        pdf_password: str | Sequence[str] | None = None,
+    ) -> Iterator[Embedded]:  # fmt: skip
         """Embeddings of files or bytes, one by one; nothing is stored.
 
+        pdf_password: of encrypted PDFs, or several to try; None is what PICTO_PDF_PASSWORD holds.
         model: "auto" is the database's own where there is one. Raises NotFoundError, UnreadableError, ModelError.
         """
         from pictocli.filling import embed
 
-        return embed(self.path, images, model, device, self.progress)
+        return embed(self.path, images, model, device, self.progress, pdf_password)
 
     def export(
         self, *, embeddings: bool = False, dataset: str | None = None, folder: str | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,19 +11,23 @@ import numpy as np
 from pictocli.brain import Model, checked
 from pictocli.decode import Decoded, Recipe, Refused, decode, decode_bytes, inspect
 from pictocli.errors import UnreadableError
+from pictocli.pdfs import Opening, passwords
 from pictocli.pipeline import DEFAULT_DPI
 from pictocli.references import Reference
 
 __all__ = ["embed_reference"]
 
 
-def embed_reference(reference: Reference, model: Model) -> tuple[bytes, float]:
+def embed_reference(
+    reference: Reference, model: Model, pdf_password: str | Sequence[str] | None = None
+) -> tuple[bytes, float]:
     """The embedding of a file, page or bytes as float32 bytes, and the milliseconds it took, the model's loading aside.
 
+    pdf_password: of an encrypted PDF, or several to try; None is what PICTO_PDF_PASSWORD holds.
     Raises UnreadableError when it holds no image.
     """
     started = time.perf_counter()
-    recipe = Recipe(model.spec.image_size, model.spec.resample, DEFAULT_DPI, thumbnail=False)
+    recipe = Recipe(model.spec.image_size, model.spec.resample, DEFAULT_DPI, False, passwords=passwords(pdf_password))
     decoded = _decode(reference, recipe)
     if isinstance(decoded, Refused):
         name = reference.path or "the image on standard input"
@@ -39,7 +44,7 @@ def _decode(reference: Reference, recipe: Recipe) -> Decoded | Refused:
     if reference.data is not None:
         return decode_bytes(reference.data, recipe)
     assert reference.path is not None
-    seen = inspect(str(Path(reference.path)))
+    seen = inspect(str(Path(reference.path)), opening=Opening(passwords=recipe.passwords))
     if isinstance(seen, Refused):
         return seen
     if reference.page is not None and reference.page not in seen.pages:

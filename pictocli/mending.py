@@ -50,6 +50,7 @@ _PLACES = (
     f"DELETE FROM folder WHERE root_id NOT IN (SELECT id FROM root) OR {BAD_FOLDER}",
     f"DELETE FROM file WHERE folder_id NOT IN (SELECT id FROM folder) OR {BAD_NAME}",
     f"DELETE FROM validator WHERE {BAD_BESIDE['validator']} OR file_id NOT IN (SELECT id FROM file)",
+    f"DELETE FROM page_range WHERE {BAD_BESIDE['page_range']} OR file_id NOT IN (SELECT id FROM file)",
     "DELETE FROM image WHERE file_id NOT IN (SELECT id FROM file) OR content_id NOT IN (SELECT id FROM content)"
     " OR typeof(page) <> 'integer' OR page < 0",
     "UPDATE image SET folder_id = (SELECT folder_id FROM file f WHERE f.id = file_id)"

@@ -104,6 +104,8 @@ MIGRATIONS = (
     CREATE TABLE capture(content_id INTEGER PRIMARY KEY REFERENCES content ON DELETE CASCADE, taken_at INT, camera TEXT,
       latitude REAL, longitude REAL);
     CREATE INDEX capture_taken_at ON capture(taken_at) WHERE taken_at IS NOT NULL;
+    -- Of a PDF of which not all pages are wanted, those that are: 1-5,9,20-
+    CREATE TABLE page_range(file_id INTEGER PRIMARY KEY REFERENCES file ON DELETE CASCADE, pages TEXT NOT NULL);
     -- What a server said of a file's bytes, by which it says later whether they are the same: an ETag or a date.
     CREATE TABLE validator(file_id INTEGER PRIMARY KEY REFERENCES file ON DELETE CASCADE, etag TEXT NOT NULL);
     -- A digest of the very pixels that the model saw, and of the measures: what looks the same is not embedded again.

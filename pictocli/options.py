@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import getpass
+import sys
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from pictocli.errors import UnreadableError
 from pictocli.records import Scope
 
 __all__ = [
     "Attributes", "Category", "Color", "Device", "Everywhere", "Exact", "Folder", "Form", "Format", "Limit", "Match",
-    "Matching", "Objects", "OnDevice", "Print0", "Scenes", "Sort", "ThisDataset", "asked", "condition", "where",
+    "Matching", "Objects", "OnDevice", "PdfPassword", "Print0", "Scenes", "Sort", "ThisDataset", "asked", "condition",
+    "secret", "where",
 ]  # fmt: skip
 
 
@@ -91,6 +96,34 @@ Everywhere = Annotated[bool, typer.Option("--everywhere", help="Look at the whol
 Exact = Annotated[bool, typer.Option("--exact", help="Compare with every image, however many there are.")]
 
 OnDevice = Annotated[Device, typer.Option("--device", help="Where the model runs, if it must run at all.")]
+
+PdfPassword = Annotated[
+    str | None,
+    typer.Option(
+        "--pdf-password",
+        metavar="@FILE|-|TEXT",
+        help="For encrypted PDFs: @FILE has passwords, one a line; - asks. Others can see a TEXT in ps."
+        " [env: PICTO_PDF_PASSWORD]",
+        show_default=False,
+    ),
+]
+
+
+def secret(given: str | None) -> list[str] | None:
+    """The passwords that `--pdf-password` gives; None without it. Raises UnreadableError."""
+    if given is None:
+        return None
+    if given == "-":
+        if sys.stdin.isatty():
+            return [getpass.getpass("Password of the PDFs: ")]
+        return [sys.stdin.buffer.readline().decode("utf-8", "replace").rstrip("\r\n")]
+    if not given.startswith("@"):
+        return [given]
+    try:
+        return [line for line in Path(given[1:]).read_text("utf-8").splitlines() if line]
+    except (OSError, UnicodeDecodeError) as exc:
+        reason = (exc.strerror or str(exc)).lower() if isinstance(exc, OSError) else "it is not UTF-8"
+        raise UnreadableError(f"cannot read the passwords in {given[1:]}: {reason}") from exc
 
 
 def asked(

@@ -11,6 +11,7 @@ import numpy as np
 from pictocli.brain import Model, checked
 from pictocli.decode import Decoded, Inspected, Refused, inspect
 from pictocli.kinds import Limits
+from pictocli.pdfs import OPEN, Opening
 from pictocli.workers import CrashedError, Job, LateError, Workers
 
 __all__ = ["DEFAULT_DPI", "ahead", "embedded", "inspected"]
@@ -51,9 +52,11 @@ def ahead(
         yield item, _outcome(pool, job)
 
 
-def inspected(pool: Workers, files: Iterable[tuple[T, str]], limits: Limits) -> Iterator[tuple[T, Inspected | Refused]]:
+def inspected(
+    pool: Workers, files: Iterable[tuple[T, str]], limits: Limits, opening: Callable[[T], Opening] = lambda _: OPEN
+) -> Iterator[tuple[T, Inspected | Refused]]:
     """What files are, given as (item, path), in the same order. Each takes but a hash and a kind."""
-    return ahead(pool, ((item, 0, inspect, (path, limits)) for item, path in files))
+    return ahead(pool, ((item, 0, inspect, (path, limits, opening(item))) for item, path in files))
 
 
 def embedded(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pictocli.candidates import Candidate, IndexOptions
 from pictocli.decode import Inspected
+from pictocli.inputs import Seen, pages_asked_for, seen_in
+from pictocli.pdfs import Pages
 from pictocli.pipeline import DEFAULT_DPI
 from pictocli.records import Skipped
 from pictocli.scan import LATEST
@@ -21,7 +23,8 @@ class Work:
     """A file on its way through. thumbnails: whether they are asked for, or were kept of it so far. stamp: as it was
     inspected. peak: bytes that decoding a page of it takes at most.
 
-    linked: page → content that is there; stale: page → content that lacks something.
+    pages: those that are wanted. linked: page → content that is there; stale: page → content that lacks something.
+    before: digest → what the model made of the pages that the file had, of which storing others drops some.
 
     left: pages still on their way; written, refused: what became of the others. unsure: one of these could not be read
     today, so the file stays unfinished.
@@ -33,12 +36,19 @@ class Work:
     thumbnails: bool
     stamp: Stamp
     peak: int
+    pages: tuple[int, ...]
+    before: dict[bytes, Seen]
     linked: dict[int, int]
     stale: dict[int, int]
     left: int
     written: list[int] = field(default_factory=list)
     refused: list[Skipped] = field(default_factory=list)
     unsure: bool = False
+
+    @property
+    def key(self) -> tuple[bytes | None, int, tuple[int, ...]]:
+        """What other files on their way must share to wait for this one: bytes, resolution and pages."""
+        return self.file.hash, self.file.dpi, self.pages
 
 
 class Planner:
@@ -48,14 +58,20 @@ class Planner:
         self.store, self.options = store, options
         self._settled: set[bytes] = set()  # hashes of which no file is gone: ten thousand copies are looked at once
 
-    def work(self, candidate: Candidate, what: Inspected) -> Work:
-        """What a file needs, after one that has moved has been given its new place."""
+    def work(self, candidate: Candidate, what: Inspected, wanted: Pages | None = None) -> Work:
+        """What a file needs, after one that has moved has been given its new place. wanted: of a PDF, None for all."""
         known, dpi, pages = candidate.known, self.dpi(candidate, what), what.pages or (0,)
         size, mtime_ns = what.stamp.size, min(what.stamp.mtime_ns, LATEST)  # of these bytes: the walk was earlier
         file = FileRow(
-            candidate.folder_id, candidate.found.name, what.kind, size, mtime_ns, what.digest, len(pages), dpi
-        )
+            candidate.folder_id, candidate.found.name, what.kind, size, mtime_ns, what.digest, what.count, dpi,
+            wanted=str(wanted) if wanted and what.kind == "pdf" else None,
+        )  # fmt: skip
         moved = known is None and self._move(file)
+        if moved and what.kind == "pdf":  # what was wanted of it where it lay still is
+            kept = pages_asked_for(self.store.db, file.folder_id, file.name)
+            wanted = Pages.parse(kept) | (wanted or Pages(())) if kept else None
+            file = replace(file, wanted=str(wanted) if wanted else None)
+            pages = wanted.within(what.count) if wanted else tuple(range(1, what.count + 1))
         thumbnails = self.options.thumbnails or (
             known is not None and self.store.has_thumbnail(candidate.folder_id, file.name)
         )
@@ -66,7 +82,9 @@ class Planner:
                 whole = (thumbnail or not thumbnails) and not self.options.force
                 (linked if whole else stale)[page] = content_id
         peak, left = what.peak_at(dpi), len(pages) - len(linked)
-        return Work(candidate, file, moved, thumbnails, what.stamp, peak, linked, stale, left)
+        changed = known is not None and left and not self.options.force
+        before = seen_in(self.store.db, candidate.folder_id, file.name) if changed else {}
+        return Work(candidate, file, moved, thumbnails, what.stamp, peak, pages, before, linked, stale, left)
 
     def dpi(self, candidate: Candidate, what: Inspected) -> int:
         if what.kind != "pdf":

@@ -53,9 +53,11 @@ class Reader(Questions):
         everywhere: bool = False,
         exact: bool = False,
         device: str = "auto",
+        pdf_password: str | Sequence[str] | None = None,
     ) -> Answer:
         """As `by_similarity`, with every choice of scope, and with what a person wants told beside the results.
 
+        pdf_password: of a PDF that is not in the index, or several to try; None is what PICTO_PDF_PASSWORD holds.
         objects, scenes, attributes, match: only images with these tags, as `tagged` has them, are looked at.
         """
         started = time.perf_counter()
@@ -73,7 +75,7 @@ class Reader(Questions):
             place = queries.place(reference.image_id)
             scope = Scope(place.dataset, place.folder if folder is None else folder)
         folders = queries.folders(scope)
-        vector, without = self._vector(reference, device), reference.image_id or 0
+        vector, without = self._vector(reference, device, pdf_password), reference.image_id or 0
         found = near(
             queries, self._holding, vector, folders, conditions, limit,
             lambda cosine: cosine >= threshold - TOLERANCE, without=without, exact=exact,
@@ -235,7 +237,7 @@ class Reader(Questions):
             raise StoreError(f"{self.path} holds no images yet", "picto index FOLDER fills it")
         return spec
 
-    def _vector(self, reference: Reference, device: str) -> bytes:
+    def _vector(self, reference: Reference, device: str, pdf_password: str | Sequence[str] | None = None) -> bytes:
         """The embedding of a reference: the stored one, or one made now."""
         indexed = reference.image_id or reference.twin
         if indexed is not None:
@@ -248,4 +250,4 @@ class Reader(Questions):
         self._spec()
         from pictocli.looking import embed_reference  # numpy, Pillow, torch
 
-        return embed_reference(reference, self._own_model(device))[0]
+        return embed_reference(reference, self._own_model(device), pdf_password)[0]

@@ -169,10 +169,11 @@ class Embedded:
 class IndexReport:
     """What one run did. Counts are images (a page of a PDF is one); `unchanged`, `moved` and `described` are files.
 
-    indexed: decoded and embedded. copied: shares the embedding of the same bytes elsewhere. updated: given what it
-    lacked, such as a thumbnail. described: given metadata. unmatched: rows of the metadata file that no file took.
-    large: files above 10 MB that were opened. missing: PATHs that do not exist. In a dry run `indexed` counts the files
-    that would be opened.
+    indexed: decoded and embedded. reused: decoded, and took over the embedding of a picture that looks just the same,
+    such as a page that did not change of a PDF that did. copied: shares the embedding of the same bytes elsewhere.
+    updated: given what it lacked, such as a thumbnail. described: given metadata. unmatched: rows of the metadata file
+    that no file took. large: files above 10 MB that were opened. missing: PATHs that do not exist. In a dry run
+    `indexed` counts the files that would be opened.
     """
 
     indexed: int = 0
@@ -188,6 +189,7 @@ class IndexReport:
     interrupted: bool = False
     dry_run: bool = False
     missing: list[str] = field(default_factory=list)
+    reused: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from pictocli.brain import Model, tag_rows, taxonomy_of
 from pictocli.decode import Decoded, Inspected, Recipe, decode
 from pictocli.errors import PictoError
 from pictocli.kinds import Limits
+from pictocli.pdfs import Opening
 from pictocli.pipeline import ahead, embedded, inspected
 from pictocli.protocols import Progress
 from pictocli.recall import check_when_due
@@ -26,7 +29,10 @@ __all__ = ["reembed"]
 _ALLOWED = Limits(*[2**31] * 4)  # what is in the library passed the limits that its user gave
 
 
-def reembed(store: Staging, model: Model, *, batch_size: int | None, workers: int, progress: Progress) -> IndexReport:
+def reembed(
+    store: Staging, model: Model, *, batch_size: int | None, workers: int, progress: Progress,
+    passwords: tuple[str, ...] = (),
+) -> IndexReport:  # fmt: skip
     """Re-embed every image of `store` with `model`, and swap the new space in when all are there.
 
     Raises PictoError, leaving the library as it was, when an original is missing or has changed: its new embedding
@@ -39,7 +45,7 @@ def reembed(store: Staging, model: Model, *, batch_size: int | None, workers: in
     progress.found(len(pending))
     pool = Workers(workers)
     try:
-        for batch in embedded(model, _decoded(model, pool, pending, report), batch_size):
+        for batch in embedded(model, _decoded(model, pool, pending, report, passwords), batch_size):
             store.stage(batch)
             report.indexed += len(batch)
             progress.done(len(batch), len(report.skipped))
@@ -62,19 +68,21 @@ def reembed(store: Staging, model: Model, *, batch_size: int | None, workers: in
 
 
 def _decoded(
-    model: Model, pool: Workers, rows: Sequence[Sequence[Any]], report: IndexReport
+    model: Model, pool: Workers, rows: Sequence[Sequence[Any]], report: IndexReport, passwords: tuple[str, ...]
 ) -> Iterator[tuple[int, Decoded]]:
     """(content id, picture) of those (content id, page, dpi, hash, kind, path) whose files are there as they were."""
 
     def calls() -> Iterator[Any]:
-        files = ((row, row[5]) for row in rows)
-        for (content_id, page, dpi, digest, kind, path), seen in inspected(pool, files, _ALLOWED):
-            if not isinstance(seen, Inspected) or seen.digest != digest:
-                reason = "changed since it was indexed" if isinstance(seen, Inspected) else str(seen.reason)
-                report.skipped.append(Skipped(path, reason))
-                continue
-            recipe = Recipe(model.spec.image_size, model.spec.resample, dpi, False, _ALLOWED)
-            yield (content_id, path), seen.peak_at(dpi), decode, (path, kind, page, recipe, seen.stamp)
+        # Pages of a PDF that stand together are looked for once: that reads the whole file.
+        files = ((list(pages), path) for path, pages in groupby(rows, key=itemgetter(5)))
+        for pages, seen in inspected(pool, files, _ALLOWED, lambda _: Opening(passwords=passwords)):
+            for content_id, page, dpi, digest, kind, path in pages:
+                if not isinstance(seen, Inspected) or seen.digest != digest:
+                    reason = "changed since it was indexed" if isinstance(seen, Inspected) else str(seen.reason)
+                    report.skipped.append(Skipped(path, reason))
+                    continue
+                recipe = Recipe(model.spec.image_size, model.spec.resample, dpi, False, _ALLOWED, passwords)
+                yield (content_id, path), seen.peak_at(dpi), decode, (path, kind, page, recipe, seen.stamp)
 
     for (content_id, path), result in ahead(pool, calls()):
         if isinstance(result, Decoded):

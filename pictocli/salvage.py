@@ -20,7 +20,7 @@ __all__ = ["finish_swap", "opened", "salvage", "swap"]
 
 TABLES = (
     "meta", "vector", "text_embedding", "dataset", "root", "folder", "file", "content", "embedding", "staged",
-    "thumbnail", "capture", "input", "fingerprint", "validator", "image", "tag",
+    "thumbnail", "capture", "input", "fingerprint", "validator", "page_range", "image", "tag",
 )  # fmt: skip
 """What is read; code, image_tag and tag_alias are made anew from these."""
 

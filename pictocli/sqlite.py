@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from pictocli.catalog import EXACT_BELOW, Catalog
 from pictocli.errors import StoreError
+from pictocli.inputs import ask_for
 from pictocli.pairs import chosen, measured, settled
 from pictocli.records import CATEGORIES
 from pictocli.schema import from_db, to_db, transaction
@@ -28,18 +29,19 @@ _CODES = (
 
 
 class KnownFile(NamedTuple):
-    """What the database holds of one file; size None means an unfinished one, reason why it was skipped."""
+    """What the database holds of one file. size: None of an unfinished one; reason: why skipped; pages: as `wanted`."""
 
     size: int | None
     mtime_ns: int | None
     kind: str
     dpi: int
     reason: str | None
+    pages: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class FileRow:
-    """One file as it will be stored. pages: 0 when it is skipped or no image. dpi: 0 unless rendered."""
+    """One file to be stored. pages: 0 when it is no image; wanted: which, None for all. dpi: 0 unless rendered."""
 
     folder_id: int
     name: str
@@ -50,13 +52,14 @@ class FileRow:
     pages: int = 0
     dpi: int = 0
     reason: str | None = None
+    wanted: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PageRow:
     """One decoded page on its way into the database.
 
-    vector: float32 bytes. None, as for tags and thumbnail, keeps what is stored.
+    vector: float32 bytes. None, as for tags and thumbnail, keeps what is stored. digest: of what the vector is made of.
     """
 
     file: FileRow
@@ -68,6 +71,7 @@ class PageRow:
     vector: bytes | None
     tags: Mapping[str, Mapping[str, float]] | None
     thumbnail: bytes | None
+    digest: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +95,9 @@ class SqliteStore(Catalog):
     def known(self, folder_id: int) -> dict[str, KnownFile]:
         """Every file known in one folder, by name."""
         rows = self.db.execute(
-            "SELECT name, size, mtime_ns, kind, dpi, reason FROM file WHERE folder_id = ?", (folder_id,)
+            "SELECT f.name, f.size, f.mtime_ns, f.kind, f.dpi, f.reason, p.pages FROM file f"
+            " LEFT JOIN page_range p ON p.file_id = f.id WHERE f.folder_id = ?",
+            (folder_id,),
         )
         return {from_db(row[0]): KnownFile._make(row[1:]) for row in rows}
 
@@ -186,7 +192,7 @@ class SqliteStore(Catalog):
             " kind = ?3, size = ?4, mtime_ns = ?5, hash = ?6, pages = ?7, dpi = ?8, reason = ?9 RETURNING id",
             (file.folder_id, to_db(file.name), file.kind, size, mtime_ns, file.hash, file.pages, file.dpi, file.reason),
         )
-        return int(stored.get)
+        return ask_for(self.db, int(stored.get), file.wanted)
 
     def _put_content(self, row: PageRow) -> int:
         stored = self.db.execute(
@@ -198,7 +204,8 @@ class SqliteStore(Catalog):
              row.processing_time_ms, row.vector is not None),
         )  # fmt: skip
         content_id = int(stored.get)
-        for table, column, blob in (("embedding", "v", row.vector), ("thumbnail", "jpeg", row.thumbnail)):
+        beside = (("embedding", "v", row.vector), ("thumbnail", "jpeg", row.thumbnail), ("input", "digest", row.digest))
+        for table, column, blob in beside:
             if blob is not None:
                 self.db.execute(
                     f"INSERT INTO {table} VALUES(?1, ?2) ON CONFLICT(content_id) DO UPDATE SET {column} = ?2",
@@ -224,10 +231,7 @@ class SqliteStore(Catalog):
             (file_id, folder_id, page, content_id, *columns, now),
         )
         if mean is not None:
-            self.db.execute(
-                f"{_CODES} WHERE i.file_id = ? AND i.page = ?",
-                (mean, file_id, page),
-            )
+            self.db.execute(f"{_CODES} WHERE i.file_id = ? AND i.page = ?", (mean, file_id, page))
 
     def _tags_of(self, content_id: int) -> list[str]:
         row = self.db.execute(

@@ -235,12 +235,15 @@ class Terminal:
 
 
 def _sentence(report: IndexReport) -> str:
-    """Indexed 24 images in 2.1 s (11.4/s), 3 unchanged, 1 moved."""
-    rate = report.indexed / report.seconds if report.seconds else 0
+    """Indexed 24 images in 2.1 s (11.4/s), 20 of them as before, 3 unchanged, 1 moved."""
+    done = report.indexed + report.reused
+    rate = done / report.seconds if report.seconds else 0
     verb = "Interrupted: indexed" if report.interrupted else "Indexed"
-    parts = [f"{verb} {counted(report.indexed, 'image')} in {time_of(report.seconds)}"]
-    if report.indexed:
+    parts = [f"{verb} {counted(done, 'image')} in {time_of(report.seconds)}"]
+    if done:
         parts[0] += f" ({rate:.1f}/s)"
+    if report.reused:
+        parts.append(f"{report.reused:,} of them as before")
     counts = {name: getattr(report, name) for name in ("unchanged", "moved", "copied", "updated", "described")}
     return ", ".join(parts + [f"{count:,} {name}" for name, count in counts.items() if count])
 

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from pictures import make_pdf, scene, turned_exif
 from PIL import Image, ImageCms
+from rawfiles import CAMERAS, dng, preview
 
 __all__ = ["INDEXED", "NAMES", "Case", "cases", "make_corpus", "make_tree", "png", "tiff", "twins"]
 
@@ -702,6 +703,56 @@ def pages_pdf(count: int) -> bytes:
 # -- what is not what it says -----
 
 
+RAW = r"indexed|damaged (RAW|TIFF)|truncated|raw photo of an unknown camera|not an image|crashed its decoder"
+
+
+def raw_photos() -> Iterator[Case]:
+    """Raw photos that are cut, that lie about sizes and places, and whose directories run in circles."""
+    image = scene(5, 300, 200)
+    jpeg = preview(image)
+    for suffix, make in CAMERAS.items():
+        data = make(image, jpeg)
+        yield Case(f"raw/whole.{suffix}", data, INDEXED)
+        for length in range(16, len(data), len(data) // 9):
+            yield Case(f"raw/cut-{length}.{suffix}", data[:length], RAW)
+        for at in range(4, len(data), len(data) // 9):
+            yield Case(f"raw/flipped-{at}.{suffix}", data[:at] + bytes([data[at] ^ 0xFF]) + data[at + 1 :], RAW)
+    wide = dng(image, jpeg).replace(struct.pack("<HHII", 256, 4, 1, 300), struct.pack("<HHII", 256, 4, 1, 60_000))
+    yield Case("raw/wide.dng", wide, RAW)
+    tall = wide.replace(struct.pack("<HHII", 257, 4, 1, 200), struct.pack("<HHII", 257, 4, 1, 60_000))
+    yield Case("raw/tall.dng", tall, f"{RAW}|{OVER}")
+    circle = dng(image, jpeg)
+    (first,) = struct.unpack_from("<I", circle, 4)
+    at = circle.index(struct.pack("<HHI", 330, 4, 1), first) + 8
+    yield Case("raw/below-itself.dng", circle[:at] + struct.pack("<I", first) + circle[at + 4 :], RAW)
+    yield Case("raw/below-nothing.dng", circle[:at] + struct.pack("<I", 2**32 - 1) + circle[at + 4 :], RAW)
+    for name, magic in {
+        "orf": b"IIRO",
+        "rw2": b"IIU\0",
+        "raf": b"FUJIFILMCCD-RAW ",
+        "cr3": b"\0\0\0\x18ftypcrx ",
+    }.items():
+        yield Case(f"raw/noise.{name}", magic + bytes(range(256)) * 9, RAW)
+
+
+def jpeg_xls() -> Iterator[Case]:
+    """JPEG XLs whose header promises too much, and whose boxes lead nowhere."""
+    end = b"\xff" * 40
+    box = b"\0\0\0\x0cJXL \r\n\x87\n"
+    huge = b"\xff\x0a" + (0b11 << 1 | (2**30 - 1) << 3).to_bytes(5, "little") + end
+    for name, data in {
+        "huge": huge, "huge-box": box + struct.pack(">I", 8 + len(huge)) + b"jxlc" + huge,
+        "huge-part": box + struct.pack(">I", 12 + len(huge)) + b"jxlp\0\0\0\0" + huge,
+    }.items():  # fmt: skip
+        yield Case(f"jxl/{name}.jxl", data, OVER)
+    for name, data in {
+        "noise": b"\xff\x0a\x01" + bytes(range(256)), "only-magic": b"\xff\x0a", "only-box": box,
+        "endless-box": box + b"\0\0\0\0free" + bytes(99), "boxes": box + b"\0\0\0\x08free" * 5000,
+        "box-of-64-bits": box + b"\0\0\0\1free" + b"\xff" * 8,
+    }.items():  # fmt: skip
+        yield Case(f"jxl/{name}.jxl", data, "damaged JXL")
+
+
 def impostors(folder: Path) -> Iterator[Case]:
     """Wrong magic, wrong suffixes, nothing at all, and files that are two things."""
     image = scene(12, *SIZE)
@@ -725,7 +776,7 @@ def impostors(folder: Path) -> Iterator[Case]:
         yield Case(f"not/only-magic-{name}", data[:16], r"truncated|damaged [A-Z]+|not an image|text, not an image")
     yield Case("not/empty.txt", b"", SILENT)
     yield Case("not/song.mp3", b"ID3\4" + bytes(999), SILENT)
-    yield Case("not/raw.dng", b"II*\0\x08\0\0\0" + bytes(99), "raw photo, not supported yet")
+    yield Case("not/raw.dng", b"II*\0\x08\0\0\0" + bytes(99), "damaged TIFF")
     for suffix, header in (("png", png(0, 0, 8, 2, b"")), ("tif", flat_tiff(0, 0, [8], 1, b"")), (
         "bmp", resized(saved(image, "BMP"), b"BM", 18, "<ii", 0, 0)), (
         "gif", resized(saved(image.quantize(4), "GIF"), b"GIF8", 6, "<HH", 0, 0)), (
@@ -745,7 +796,8 @@ def impostors(folder: Path) -> Iterator[Case]:
 
 def cases(folder: Path) -> Iterator[Case]:
     """Every hostile file; `folder` is for what is made on the way."""
-    for more in (cut_and_flipped(folder), odd_pictures(), odd_metadata(), bombs(), pdfs(), impostors(folder)):
+    for more in (cut_and_flipped(folder), odd_pictures(), odd_metadata(), bombs(), pdfs(), raw_photos(), jpeg_xls(),
+                 impostors(folder)):  # fmt: skip
         yield from more
 
 

@@ -302,17 +302,17 @@ def test_files_that_gave_no_image_are_no_damage(
 ) -> None:
     """Raw photos, and files that crashed their decoder, were said to be of a kind that picto never writes."""
 
-    def inspect(path: str, limits: Any) -> Any:
+    def inspect(path: str, limits: Any, opening: Any) -> Any:
         if path.endswith("crash.png"):
             raise CrashedError
-        return inspecting(path, limits)
+        return inspecting(path, limits, opening)
 
     inspecting = pipeline.inspect
     monkeypatch.setattr(pipeline, "inspect", inspect)
     (tmp_path / "album").mkdir()
     scene(1).save(tmp_path / "album/a.png")
     for name, data in {
-        "b.nef": b"II*\0" * 9,
+        "b.nef": b"IIRO" * 9,
         "c.jpg": b"text",
         "d.png": b"",
         "crash.png": b"\x89PNG",
@@ -321,7 +321,7 @@ def test_files_that_gave_no_image_are_no_damage(
         (tmp_path / "album" / name).write_bytes(data)
     report = index(tmp_path / "album")
     assert {Path(each.path).name: each.reason for each in report.skipped} == {
-        "b.nef": "raw photo, not supported yet",
+        "b.nef": "damaged RAW",
         "c.jpg": "text, not an image",
         "crash.png": "crashed its decoder",
         "d.png": "empty file",

@@ -30,8 +30,8 @@ ROWS = (
     ("weights", "migrations", "workers"),
     ("protocols", "schema", "rules", "checkpoint", "text", "scan", "kinds", "metadata", "options", "preprocess",
      "claims", "render", "tables", "pairs", "toml_lines", "openvino_vision", "silence", "steady", "stored",
-     "consistency", "rgb"),
-    ("catalog", "retagging", "taxonomy", "hub", "siglip", "tower", "pixels", "documents"),
+     "consistency", "rgb", "pdfs"),
+    ("catalog", "retagging", "taxonomy", "hub", "siglip", "tower", "pixels", "documents", "inputs", "jxl", "raws"),
     ("selection", "rows"),
     ("tagging", "sqlite", "queries", "decode", "soundness"),
     ("calibration", "candidates", "references", "words", "labels", "overview", "staging", "codes",
@@ -49,7 +49,7 @@ ROWS = (
 ROW = {name: number for number, row in enumerate(ROWS) for name in row}
 
 STORE = {
-    "catalog", "checking", "codes", "consistency", "mending", "migrations", "overview", "queries", "recall",
+    "catalog", "checking", "codes", "consistency", "inputs", "mending", "migrations", "overview", "queries", "recall",
     "retagging", "rows", "salvage", "schema", "selection", "soundness", "sqlite", "staging",
 }  # fmt: skip
 HEAVY = (
@@ -59,6 +59,8 @@ HEAVY = (
     "numpy",
     "PIL",
     "pymupdf",
+    "rawpy",
+    "pillow_jxl",
     "tomllib",
     "tokenizers",
     "sentencepiece",
@@ -111,6 +113,8 @@ def test_only_the_package_and_the_commands_use_the_packages_own_name() -> None:
         ("apsw", STORE | {"questions", "repairing", "words", "filling"}),
         ("pymupdf", {"documents"}),
         ("pillow_heif", {"decode"}),
+        ("rawpy", {"raws"}),
+        ("pillow_jxl", {"jxl"}),
         ("typer", {"cli", "cli_asking", "cli_filling", "cli_keeping", "cli_showing", "options"}),
         ("click", {"cli", "cli_asking", "cli_filling", "cli_keeping", "cli_showing", "options"}),
         ("tqdm", {"progress", "hub"}),
@@ -192,7 +196,15 @@ def test_sql_is_in_the_store_only(name: str) -> None:
 PUT_IN = {
     "checking": {"sql"},
     "consistency": {"_whole('page')", "bad", "table"},
-    "mending": {"BAD_BESIDE['validator']", "BAD_BESIDE[table]", "column", "name", "table", "where"},
+    "mending": {
+        "BAD_BESIDE['page_range']",
+        "BAD_BESIDE['validator']",
+        "BAD_BESIDE[table]",
+        "column",
+        "name",
+        "table",
+        "where",
+    },
     "queries": {"column", "where"},
     "retagging": {"', '.join('?' * len(_FOLLOWING))", "name"},
     "salvage": {"_read(columns)", "marks", "name", "order", "table"},

@@ -160,7 +160,7 @@ def test_standard_error_holds_the_summary_and_nothing_else(indexed: Run) -> None
 
 
 def test_a_second_run_opens_nothing(indexed: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "inspect", lambda path, _: pytest.fail(f"{path} is opened again"))
+    monkeypatch.setattr(pipeline, "inspect", lambda path, *_: pytest.fail(f"{path} is opened again"))
     before = stored(indexed.db)
     with pictocli.open(indexed.db) as library:
         report = library.index([indexed.folder], workers=0, device="cpu")

@@ -49,9 +49,9 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
     found = Calls()
     inspect, decode, begin = pipeline.inspect, indexing.decode, brain.Brain.begin
 
-    def inspecting(path: str, limits: Any) -> Any:
+    def inspecting(path: str, limits: Any, opening: Any) -> Any:
         found.inspected.append(path)
-        return inspect(path, limits)
+        return inspect(path, limits, opening)
 
     def decoding(path: str, kind: str, page: int, recipe: Any, stamp: Any) -> Any:
         found.decoded.append((path, page))

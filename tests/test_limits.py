@@ -69,7 +69,7 @@ def test_what_is_refused_is_remembered_until_the_limit_is_raised(
     other = "max_pixels" if name == "max_pages" else "max_pages"
     opened: list[str] = []
     real = pipeline.inspect
-    monkeypatch.setattr(pipeline, "inspect", lambda path, limits: opened.append(path) or real(path, limits))
+    monkeypatch.setattr(pipeline, "inspect", lambda path, *rest: opened.append(path) or real(path, *rest))
     for options, opens in ((low, 1), (low, 0), (low - 1, 0)):
         report = index(tmp_path / "photos", **{name: options, other: 100 + options})
         assert (report.indexed, [each.reason for each in report.skipped], len(opened)) == (0, [reason], opens)
