@@ -10,6 +10,7 @@ from typing import Any
 
 from pictocli.inputs import pages_held
 from pictocli.kinds import LATE_SUFFIXES, Limits
+from pictocli.links import Links, asked_width
 from pictocli.metadata import Metadata
 from pictocli.pdfs import LOCKED, Opening, Pages
 from pictocli.protocols import Progress
@@ -24,6 +25,7 @@ __all__ = ["Candidate", "Candidates", "IndexOptions", "Pending", "Target"]
 class IndexOptions:
     """What the user asked for; see `picto index --help`. pdf_dpi None: 72 for new files, as they are for known ones.
 
+    thumbnail_width: px; None is what the library was last asked for, else 640.
     never: full paths that are no pictures whatever they hold, such as the database itself.
     """
 
@@ -35,6 +37,7 @@ class IndexOptions:
     pdf_pages: Pages | None = None
     pdf_passwords: tuple[str, ...] = field(default=(), repr=False)
     thumbnails: bool = False
+    thumbnail_width: int | None = None
     metadata: Metadata | None = None
     force: bool = False
     dry_run: bool = False
@@ -87,6 +90,7 @@ class Candidates:
     def __init__(self, store: SqliteStore, options: IndexOptions, report: IndexReport, progress: Progress) -> None:
         self.store, self.options, self.report, self.progress = store, options, report, progress
         self.count = 0
+        self._width = asked_width(store, options.thumbnail_width)
 
     def pending(self, target: Target) -> Iterator[Pending]:
         """The folders of one root where files need work, in the order of their paths."""
@@ -155,6 +159,8 @@ class Candidates:
         """Those of a folder's files that need work; the others are counted. here: the folder's path, with its "/"."""
         known = self.store.known(folder_id)
         bare = self.store.without_thumbnail(folder_id) if self.options.thumbnails else set()
+        if self.options.thumbnails and self._width is not None:
+            bare |= Links(self.store.db).misfits(folder_id, self._width)
         work, named = [], target.only is not None
         for found in files:
             held = known.get(found.name)

@@ -18,6 +18,7 @@ import typer.core
 
 from pictocli import __version__
 from pictocli.cli_asking import search, similar, tags
+from pictocli.cli_exchange import import_, thumbnails
 from pictocli.cli_filling import calibrate, embed, index, reembed, retag
 from pictocli.cli_keeping import export, repair
 from pictocli.cli_showing import info, show, taxonomy
@@ -97,15 +98,16 @@ class _Command(typer.core.TyperCommand):
 
 
 for command in (
-    index, similar, search, tags, show, info, taxonomy, retag, calibrate, embed, reembed, export, repair
+    index, similar, search, tags, show, info, taxonomy, retag, calibrate, embed, reembed, export, import_, thumbnails,
+    repair,
 ):  # fmt: skip
-    app.command(cls=_Command)(command)
+    app.command(command.__name__.rstrip("_"), cls=_Command)(command)  # import is a word of Python's
 
 
 def _parser(name: str) -> click.Command:
     """The command line of the command that is asked for alone: each costs a millisecond. Of all, when it is none."""
     told = app.registered_commands
-    mine = [each for each in told if each.callback is not None and each.callback.__name__ == name]
+    mine = [each for each in told if each.callback is not None and each.callback.__name__.rstrip("_") == name]
     try:
         app.registered_commands = mine or told
         return typer.main.get_command(app)

@@ -49,6 +49,10 @@ def index(
     ] = None,
     pdf_password: PdfPassword = None,
     thumbnails: Annotated[bool, typer.Option("--thumbnails", help="Keep a thumbnail, 640 px wide, of each.")] = False,
+    thumbnail_width: Annotated[
+        int | None,
+        typer.Option("--thumbnail-width", metavar="PX", help="Another width, for this library from now on."),
+    ] = None,
     metadata: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="A CSV or JSONL whose columns go with the images, by path or filename."),
@@ -78,9 +82,9 @@ def index(
     report = terminal.library().index(
         paths, dataset=dataset, model=model, device=device.value, batch_size=batch_size, workers=workers,
         include=include or (), exclude=exclude or (), hidden=hidden, follow=follow, pdf_dpi=pdf_dpi,
-        pdf_pages=pdf_pages, pdf_password=secret(pdf_password), thumbnails=thumbnails, metadata=metadata,
-        max_pixels=max_pixels, max_file_size=max_file_size, max_pages=max_pages, max_seconds=max_seconds,
-        force=force, dry_run=dry_run,
+        pdf_pages=pdf_pages, pdf_password=secret(pdf_password), thumbnails=thumbnails, thumbnail_width=thumbnail_width,
+        metadata=metadata, max_pixels=max_pixels, max_file_size=max_file_size, max_pages=max_pages,
+        max_seconds=max_seconds, force=force, dry_run=dry_run,
     )  # fmt: skip
     terminal.summary(report, nothing_found=len(report.missing) == len(paths))
     if report.interrupted:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, BinaryIO, cast
 
 import typer
 
+from pictocli.display import counted, shown_path, time_of
 from pictocli.errors import ValidationError
-from pictocli.records import Exported
 from pictocli.terminal import Terminal
 
 __all__ = ["Exchange", "export", "repair"]
@@ -20,13 +20,23 @@ class Exchange(StrEnum):
 
     jsonl = "jsonl"
     csv = "csv"
+    parquet = "parquet"
+    npy = "npy"
 
 
 def export(
     ctx: typer.Context,
-    form: Annotated[Exchange, typer.Option("--format", metavar="FORMAT", help="jsonl or csv.")] = Exchange.jsonl,
+    form: Annotated[
+        Exchange | None,
+        typer.Option(
+            "--format", metavar="FORMAT", help="jsonl, csv, parquet or npy [default: what FILE is named for, or jsonl]."
+        ),
+    ] = None,
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="FILE", help="Write to this file, once it is whole.")
+    ] = None,
     embeddings: Annotated[
-        bool, typer.Option("--embeddings", help="Embeddings too, as lists of numbers; JSONL only.")
+        bool, typer.Option("--embeddings", help="Embeddings too; not in a CSV, and always in NumPy's.")
     ] = False,
     dataset: Annotated[
         str | None, typer.Option("--dataset", metavar="NAME", help="The images of this dataset only.")
@@ -43,21 +53,29 @@ def export(
     Values come back exactly as they are kept, so a name such as =1+1.jpg would be run by a spreadsheet that opens the
     CSV: --spreadsheet-safe puts an apostrophe before such cells, which then are no longer exact.
 
+    NumPy's NAME.npy holds the embeddings, float32, an image a row; NAME.npy.jsonl beside it says which image each is.
+
     \b
     Examples:
       picto export > library.jsonl
       picto export --dataset holiday --embeddings | gzip > holiday.jsonl.gz
       picto export --format csv --spreadsheet-safe > library.csv
+      picto export --embeddings -o library.parquet
+      picto export -o library.npy
     """
-    if embeddings and form is Exchange.csv:
-        raise ValidationError("a CSV has no room for embeddings", "--embeddings goes with --format jsonl")
-    if spreadsheet_safe and form is not Exchange.csv:
-        raise ValidationError("only a CSV can be made safe for spreadsheets", "--spreadsheet-safe needs --format csv")
-    from pictocli.render import write
-
     terminal: Terminal = ctx.obj
-    rows = terminal.library().export(embeddings=embeddings, dataset=dataset, folder=folder)
-    write(rows, form.value, sys.stdout.buffer, kind=Exported, spreadsheet_safe=spreadsheet_safe)
+    if form is Exchange.parquet and output is None and sys.stdout.isatty():
+        raise ValidationError("Parquet is not for a terminal", "-o FILE.parquet, or a pipe")
+    report = terminal.library().export_to(
+        output or cast(BinaryIO, sys.stdout.buffer), form and form.value, embeddings=embeddings, dataset=dataset,
+        folder=folder, spreadsheet_safe=spreadsheet_safe,
+    )  # fmt: skip
+    if output is not None:
+        names = " and ".join(shown_path(path) for path in report.paths)
+        terminal.talk(f"Wrote {counted(report.images, 'image')} to {names} in {time_of(report.seconds)}")
+    if report.lacking:
+        terminal.talk(f"{counted(report.lacking, 'image')} without an embedding")
+        terminal.hint("picto index with the same folders gives them one")
     return 0
 
 

@@ -26,13 +26,14 @@ from pictocli.pixels import measure
 from pictocli.preprocess import digest, resize
 from pictocli.rgb import as_rgb
 from pictocli.silence import silence
+from pictocli.sizes import THUMBNAIL_WIDTH, thumbnail_size
 from pictocli.steady import Stamp, steady
 from pictocli.workers import alive
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Decoded", "Inspected", "Recipe", "Refused", "decode", "decode_bytes", "inspect"]
+__all__ = ["DRAFT", "Decoded", "Inspected", "Recipe", "Refused", "decode", "decode_bytes", "inspect"]
 
 DRAFT = 1024  # JPEGs are decoded at the smallest eighth that keeps this many px: under 1/255 mean difference at 224 px
 _BLOCK = 2**22  # bytes
@@ -44,8 +45,7 @@ _TURNS = {
         ("FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90"), 2
     )
 }  # of EXIF's orientations
-_HIGHEST = 65_500  # px that libjpeg writes
-THUMBNAIL_WIDTH, THUMBNAIL_QUALITY = 640, 85  # the second reference system's
+THUMBNAIL_QUALITY = 85  # the second reference system's
 
 pillow_heif.register_heif_opener()
 Image.MAX_IMAGE_PIXELS = None  # refused by our own check, which names the limit
@@ -83,7 +83,7 @@ class Inspected:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What to make of a page. size, resample: the model input. dpi: of a rendered page."""
+    """What to make of a page. size, resample: the model input. dpi: of a rendered page. thumbnail_width: px at most."""
 
     size: int
     resample: str
@@ -91,6 +91,7 @@ class Recipe:
     thumbnail: bool
     limits: Limits = _LIMITS
     passwords: tuple[str, ...] = field(default=(), repr=False)
+    thumbnail_width: int = THUMBNAIL_WIDTH
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +165,7 @@ def decode(
             image = as_rgb(image)
             pixels = resize(image, recipe.size, recipe.resample)
             measures = measure(image, stored_size=size, jpeg_quantization=tables)
-            thumbnail = _thumbnail(image) if recipe.thumbnail else None
+            thumbnail = _thumbnail(image, recipe.thumbnail_width) if recipe.thumbnail else None
     except RefusalError as exc:
         return Refused(str(exc), kind)
     except MemoryError:
@@ -213,12 +214,12 @@ def _open(source: str | io.BytesIO, file: BinaryIO, kind: str, page: int, recipe
         width, height = (tags[256], tags[257]) if tags and image.format == "TIFF" else image.size
         size = (height, width) if turned else (width, height)
         tables = getattr(image, "quantization", None) if image.format in ("JPEG", "MPO") else None
-        return _upright(image), size, tables
+        return _upright(image, least=max(DRAFT, recipe.thumbnail_width if recipe.thumbnail else 0)), size, tables
 
 
-def _upright(image: Image.Image, orientation: int | None = None) -> Image.Image:
-    """An opened image, loaded and turned: by its own EXIF orientation, or by the one given."""
-    image.draft(image.mode, (DRAFT, DRAFT))
+def _upright(image: Image.Image, orientation: int | None = None, least: int = DRAFT) -> Image.Image:
+    """An opened image of `least` px or more, loaded and turned: by its own EXIF orientation, or by the one given."""
+    image.draft(image.mode, (least, least))
     image.load()  # of a TIFF, Pillow turns the picture then, and drops its orientation
     turn = _TURNS.get(orientation or _orientation(image))
     return image if turn is None else image.transpose(turn)
@@ -235,11 +236,10 @@ def _orientation(image: Image.Image) -> int:
     return told if isinstance(told, int) else 1
 
 
-def _thumbnail(image: Image.Image) -> bytes:
-    """A JPEG at most 640 px wide, and as high as a JPEG may be."""
-    scale = min(1.0, THUMBNAIL_WIDTH / image.width, _HIGHEST / image.height)
-    if scale < 1:
-        size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+def _thumbnail(image: Image.Image, width: int) -> bytes:
+    """A JPEG at most `width` px wide, and as high as a JPEG may be."""
+    size = thumbnail_size(*image.size, width)
+    if size != image.size:
         image = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
     out = io.BytesIO()
     image.save(out, "JPEG", quality=THUMBNAIL_QUALITY)

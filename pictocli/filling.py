@@ -34,7 +34,7 @@ from pictocli.staging import Staging
 from pictocli.taxonomy import load, parse, read
 from pictocli.workers import default_workers
 
-__all__ = ["embed", "index", "reembed_library", "retag_library"]
+__all__ = ["embed", "index", "reembed_library", "retag_library", "tidy"]
 
 
 def index(
@@ -55,6 +55,7 @@ def index(
     pdf_pages: str | None = None,
     pdf_password: str | Sequence[str] | None = None,
     thumbnails: bool = False,
+    thumbnail_width: int | None = None,
     metadata: str | None = None,
     max_pixels: int = 200,
     max_file_size: int = 1000,
@@ -67,6 +68,7 @@ def index(
     check_range("batch_size", 16 if batch_size is None else batch_size, 1, 4096)
     check_range("workers", default_workers() if workers is None else workers, 0, 256)
     check_range("pdf_dpi", 72 if pdf_dpi is None else pdf_dpi, 8, 1200)
+    check_range("thumbnail_width", 640 if thumbnail_width is None else thumbnail_width, 16, 4096)
     check_range("max_pixels", max_pixels, 1, 100_000)
     check_range("max_file_size", max_file_size, 1, 1_000_000)
     check_range("max_pages", max_pages, 1, 1_000_000)
@@ -84,7 +86,8 @@ def index(
         pdf_dpi=pdf_dpi,
         pdf_pages=None if pdf_pages is None else Pages.parse(pdf_pages),
         pdf_passwords=passwords(pdf_password),
-        thumbnails=thumbnails,
+        thumbnails=thumbnails or thumbnail_width is not None,
+        thumbnail_width=thumbnail_width,
         metadata=Metadata(metadata) if metadata else None,
         force=force,
         dry_run=dry_run,
@@ -120,7 +123,7 @@ def reembed_library(
         report = reembed(
             store, model, batch_size=batch_size, workers=count, progress=progress, passwords=passwords(pdf_password)
         )
-        _tidy(db)
+        tidy(db)
     return report
 
 
@@ -149,7 +152,7 @@ def retag_library(path: str, labels: str | None, device: str, progress: Progress
             store.set_meta("tag_rule", rule)
         progress.close()
         images = store.count_images()
-        _tidy(db)
+        tidy(db)
     return RetagReport(images=images, changed=changed, rule=rule, seconds=time.perf_counter() - started)
 
 
@@ -166,11 +169,13 @@ def _index(
     targets = _targets(store, paths, dataset, create=True)
     with claimed(path, {target.root_id: target.root for target in targets if target.root_id is not None}):
         store.require_model(model.spec)  # still: picto reembed may just have finished
+        if options.thumbnail_width is not None:
+            store.set_meta("thumbnail_width", options.thumbnail_width)
         report = Indexer(store, model.spec, model.brain(store), options, progress).run(targets)
         store.build_codes()
         store.measure_pairs()
         check_when_due(db, progress)
-    _tidy(db)
+    tidy(db)
     return report
 
 
@@ -250,7 +255,7 @@ def _claimed(path: str) -> Iterator[apsw.Connection]:
         yield db
 
 
-def _tidy(db: apsw.Connection) -> None:
+def tidy(db: apsw.Connection) -> None:
     """Fold the write-ahead log into the file, so that one file is all there is; readers may hold it open a while."""
     db.execute("PRAGMA optimize")
     db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()

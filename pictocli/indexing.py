@@ -112,7 +112,7 @@ class Indexer:
         self._in_flight[work.key] = []
         recipe = Recipe(
             self.spec.image_size, self.spec.resample, work.file.dpi, work.thumbnails, self.options.limits,
-            self.options.pdf_passwords,
+            self.options.pdf_passwords, self._planner.thumbnail_width,
         )  # fmt: skip
         return [(work, page, recipe) for page in work.pages if page not in work.linked]
 
@@ -149,15 +149,19 @@ class Indexer:
             looked = ((at, self._seen(batch.pages[at][0], batch.pages[at][2])) for at in batch.new)
             batch.seen = {at: found for at, found in looked if found is not None}
             batch.new = [at for at in batch.new if at not in batch.seen]
-        asked = [batch.pages[at][2] for at in batch.new]
+        asked = [batch.pages[at] for at in batch.new]
         try:
             if asked:
-                batch.wait = self.brain.begin(np.stack([page.pixels for page in asked]), [p.measures for p in asked])
+                batch.wait = self._begin(asked)
         finally:
             self._store()
         self._under_way = batch
         if at_once or not self.brain.asynchronous:
             self._store()
+
+    def _begin(self, asked: Sequence[tuple[Work, int, Decoded]]) -> Callable[[], Thought]:
+        """Have the model begin with pages; calling what this returns waits for it."""
+        return self.brain.begin(np.stack([page.pixels for _, _, page in asked]), [page.measures for *_, page in asked])
 
     def _new(self, work: Work, page: int) -> bool:
         """Whether the model is to look at a page: one without an embedding, or any when --force is given."""

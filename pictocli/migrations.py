@@ -114,16 +114,31 @@ MIGRATIONS = (
     -- What of a picture tells whether another one is a copy of it, resized, recompressed, cropped or turned.
     CREATE TABLE fingerprint(content_id INTEGER PRIMARY KEY REFERENCES content ON DELETE CASCADE, v BLOB NOT NULL);
 
-    -- For other programs, documented in the README: these keep their columns, whatever the tables become.
+    -- A picture's address is that of the thumbnail that is stored: when either changes, there is none.
+    CREATE TRIGGER image_unlinked AFTER UPDATE OF content_id ON image
+      WHEN old.content_id <> new.content_id AND new.thumbnail_url IS NOT NULL BEGIN
+      UPDATE image SET thumbnail_url = NULL WHERE id = new.id;
+    END;
+    CREATE TRIGGER thumbnail_remade AFTER UPDATE OF jpeg ON thumbnail WHEN old.jpeg <> new.jpeg BEGIN
+      UPDATE image SET thumbnail_url = NULL WHERE content_id = new.content_id AND thumbnail_url IS NOT NULL;
+    END;
+
+    -- For other programs, documented in the README: these keep their columns, whatever the tables become. Names that
+    -- are no UTF-8 are BLOBs, and so is a path with one: a text that is none would end the query in other programs.
     CREATE VIEW images AS SELECT i.id AS image_id,
-        rtrim(r.path, '/') || '/' || iif(o.path = '', '', o.path || '/') || f.name
-          || iif(i.page > 0, '#page=' || i.page, '') AS path,
+        iif('blob' IN (typeof(r.path), typeof(o.path), typeof(f.name)),
+          CAST(rtrim(r.path, '/') || '/' || iif(o.path = '', '', o.path || '/') || f.name
+            || iif(i.page > 0, '#page=' || i.page, '') AS BLOB),
+          rtrim(r.path, '/') || '/' || iif(o.path = '', '', o.path || '/') || f.name
+            || iif(i.page > 0, '#page=' || i.page, '')) AS path,
         f.name AS filename, d.name AS dataset, o.path AS folder, nullif(i.page, 0) AS page, f.kind AS kind,
-        f.size AS size, strftime('%Y-%m-%dT%H:%M:%SZ', f.mtime_ns / 1000000000, 'unixepoch') AS modified,
+        f.size AS size, strftime('%Y-%m-%dT%H:%M:%SZ', (f.mtime_ns - iif(f.mtime_ns < 0, 999999999, 0)) / 1000000000,
+          'unixepoch') AS modified,
         strftime('%Y-%m-%dT%H:%M:%S', p.taken_at, 'unixepoch') AS taken_at, p.camera AS camera,
         p.latitude AS latitude, p.longitude AS longitude, c.width AS width, c.height AS height,
         i.objects AS objects, i.scenes AS scenes, i.attributes AS attributes, i.metadata AS metadata,
-        i.thumbnail_url AS thumbnail_url, lower(hex(c.hash)) AS content_hash,
+        i.thumbnail_url AS thumbnail_url, c.measures AS measures, c.processing_time_ms AS processing_time_ms,
+        lower(hex(c.hash)) AS content_hash,
         strftime('%Y-%m-%dT%H:%M:%SZ', i.indexed_at, 'unixepoch') AS indexed_at
       FROM image i JOIN file f ON f.id = i.file_id JOIN folder o ON o.id = i.folder_id JOIN root r ON r.id = o.root_id
         JOIN dataset d ON d.id = r.dataset_id JOIN content c ON c.id = i.content_id

@@ -6,12 +6,14 @@ import os
 from dataclasses import dataclass, field, replace
 
 from pictocli.candidates import Candidate, IndexOptions
-from pictocli.decode import Inspected
+from pictocli.decode import DRAFT, Inspected
 from pictocli.inputs import Seen, pages_asked_for, seen_in
+from pictocli.links import Links, asked_width
 from pictocli.pdfs import Pages
 from pictocli.pipeline import DEFAULT_DPI
 from pictocli.records import Skipped
 from pictocli.scan import LATEST
+from pictocli.sizes import THUMBNAIL_WIDTH
 from pictocli.sqlite import FileRow, SqliteStore
 from pictocli.steady import Stamp
 
@@ -56,6 +58,9 @@ class Planner:
 
     def __init__(self, store: SqliteStore, options: IndexOptions) -> None:
         self.store, self.options = store, options
+        self._links = Links(store.db)
+        self._asked = asked_width(store, options.thumbnail_width)
+        self.thumbnail_width = self._asked or THUMBNAIL_WIDTH
         self._settled: set[bytes] = set()  # hashes of which no file is gone: ten thousand copies are looked at once
 
     def work(self, candidate: Candidate, what: Inspected, wanted: Pages | None = None) -> Work:
@@ -79,12 +84,19 @@ class Planner:
         stale: dict[int, int] = {}
         for (page, page_dpi), (content_id, embedded, thumbnail) in self.store.contents(what.digest).items():
             if page_dpi == dpi and page in pages and embedded:
-                whole = (thumbnail or not thumbnails) and not self.options.force
+                whole = not thumbnails or (thumbnail and self._fits(content_id))
+                whole = whole and not self.options.force
                 (linked if whole else stale)[page] = content_id
-        peak, left = what.peak_at(dpi), len(pages) - len(linked)
+        left, peak = len(pages) - len(linked), what.peak_at(dpi)
+        if thumbnails and self.thumbnail_width > DRAFT:  # decoded at a larger scale than the peak is told for
+            peak = int(peak * (self.thumbnail_width / DRAFT) ** 2)
         changed = known is not None and left and not self.options.force
         before = seen_in(self.store.db, candidate.folder_id, file.name) if changed else {}
         return Work(candidate, file, moved, thumbnails, what.stamp, peak, pages, before, linked, stale, left)
+
+    def _fits(self, content_id: int) -> bool:
+        """Whether a thumbnail is as wide as is asked for; where no width ever was, any will do."""
+        return not self.options.thumbnails or self._asked is None or self._links.fits(content_id, self._asked)
 
     def dpi(self, candidate: Candidate, what: Inspected) -> int:
         if what.kind != "pdf":

@@ -118,7 +118,7 @@ class Page:
             lines.append(("metadata", [f"{key}={value}" for key, value in image.metadata.items()]))
         lines += [("copy", [shown_path(path)]) for path in image.copies]
         if image.has_thumbnail:
-            lines.append(("thumbnail", ["stored"]))
+            lines.append(("thumbnail", ["stored"] + ([image.thumbnail_url] if image.thumbnail_url else [])))
         spent = f"{image.processing_time_ms:.0f} ms"
         lines.append(("indexed", [_local(image.indexed_at)[:10], _short(image.model), spent]))
         tail = f"id:{image.image_id}"

@@ -298,7 +298,7 @@ def test_nothing_heavy_is_imported(asked: str, world: Path, tmp_path: Path) -> N
 
 COMMANDS = [
     "index", "similar", "search", "tags", "show", "info", "taxonomy", "retag", "calibrate", "embed", "reembed",
-    "export", "repair",
+    "export", "import", "thumbnails", "repair",
 ]  # fmt: skip
 
 
