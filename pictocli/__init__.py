@@ -15,6 +15,7 @@ from pictocli.errors import (
     NotFoundError,
     PictoError,
     StoreError,
+    TakenError,
     UnreadableError,
     ValidationError,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "NotFoundError",
     "PictoError",
     "StoreError",
+    "TakenError",
     "UnreadableError",
     "ValidationError",
     "open",

@@ -9,7 +9,7 @@ from typing import Any
 import apsw
 
 from pictocli import stored
-from pictocli.errors import ModelMismatchError, ValidationError
+from pictocli.errors import ModelMismatchError, StoreError, ValidationError
 from pictocli.records import ModelSpec, Pairs, Recall
 from pictocli.schema import from_db, to_db, transaction
 
@@ -200,6 +200,13 @@ class Catalog:
                 "INSERT INTO root(dataset_id, path) SELECT id, ? FROM dataset WHERE name = ?", (to_db(path), name)
             )
             return self.db.last_insert_rowid()
+
+    def require_roots(self, roots: Mapping[int, str]) -> None:
+        """Raise StoreError unless these (id → path) are still roots, at these places."""
+        held = dict(self.roots())
+        for root_id, path in roots.items():
+            if held.get(root_id) != path:
+                raise StoreError(f"{path} has just been moved or removed in the library", "run the same command again")
 
     def check_dataset(self, root_id: int, path: str, dataset: str | None) -> None:
         """Raise ValidationError when the user asked for another dataset than the root's."""

@@ -10,7 +10,7 @@ import contextlib
 import os
 from collections.abc import Iterator, Mapping
 
-from pictocli.errors import StoreError
+from pictocli.errors import StoreError, TakenError
 
 try:
     import fcntl
@@ -26,7 +26,7 @@ _SLOT = 16  # bytes, the number of the process that has locked them; slot 0 is t
 def claimed(path: str, roots: Mapping[int, str] | None = None) -> Iterator[None]:
     """Be the only process to change these roots (id → path) of the database at `path`, or any of it, in this block.
 
-    Raises StoreError naming the process that does already. Where the operating system has no locks, nobody is held off.
+    Raises TakenError naming the process that does already. Where the operating system has no locks, nobody is held off.
     """
     if fcntl is None:
         yield
@@ -61,7 +61,7 @@ def _is_at(file: int, path: str) -> bool:
 
 
 def _claim(file: int, path: str, roots: Mapping[int, str] | None) -> None:
-    """Lock the slots of `roots`, or all there may ever be. Raises StoreError when another process has one."""
+    """Lock the slots of `roots`, or all there may ever be. Raises TakenError when another process has one."""
     if roots is None:
         if not _lock(file, 0, 0):
             slots = range(os.fstat(file).st_size // _SLOT)
@@ -88,7 +88,7 @@ def _sign(file: int, slot: int) -> None:
     os.pwrite(file, f"{os.getpid():<{_SLOT - 1}}\n".encode(), slot * _SLOT)
 
 
-def _taken(what: str, file: int, slot: int) -> StoreError:
+def _taken(what: str, file: int, slot: int) -> TakenError:
     holder = os.pread(file, _SLOT, slot * _SLOT).strip(b"\0 \n").decode("ascii", "replace")
     doing = "indexed" if slot else "changed"
-    return StoreError(f"{what} is being {doing} by process {holder}", "wait until it has finished, or stop it")
+    return TakenError(f"{what} is being {doing} by process {holder}", "wait until it has finished, or stop it")

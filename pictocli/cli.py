@@ -9,8 +9,8 @@ import re
 import select
 import sys
 import traceback
-from collections.abc import Sequence
-from typing import Annotated, get_type_hints
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, get_type_hints
 
 import click
 import typer
@@ -20,8 +20,10 @@ from pictocli import __version__
 from pictocli.cli_asking import search, similar, tags
 from pictocli.cli_exchange import import_, thumbnails
 from pictocli.cli_filling import calibrate, embed, index, reembed, retag
+from pictocli.cli_house import merge, mv_root, prune, rm, vacuum
 from pictocli.cli_keeping import export, repair
 from pictocli.cli_showing import info, show, taxonomy
+from pictocli.cli_watching import watch
 from pictocli.errors import PictoError, ValidationError
 from pictocli.interrupts import ending, interruptible
 from pictocli.options import Color
@@ -97,17 +99,22 @@ class _Command(typer.core.TyperCommand):
         super().format_options(ctx, formatter)
 
 
+def _named(command: Callable[..., Any]) -> str:
+    """What a command is called: import_, as import is a word of Python's, and mv_root."""
+    return command.__name__.rstrip("_").replace("_", "-")
+
+
 for command in (
-    index, similar, search, tags, show, info, taxonomy, retag, calibrate, embed, reembed, export, import_, thumbnails,
-    repair,
+    index, watch, similar, search, tags, show, info, taxonomy, retag, calibrate, embed, reembed, export, import_,
+    thumbnails, prune, rm, mv_root, merge, vacuum, repair,
 ):  # fmt: skip
-    app.command(command.__name__.rstrip("_"), cls=_Command)(command)  # import is a word of Python's
+    app.command(_named(command), cls=_Command)(command)
 
 
 def _parser(name: str) -> click.Command:
     """The command line of the command that is asked for alone: each costs a millisecond. Of all, when it is none."""
     told = app.registered_commands
-    mine = [each for each in told if each.callback is not None and each.callback.__name__.rstrip("_") == name]
+    mine = [each for each in told if each.callback is not None and _named(each.callback) == name]
     try:
         app.registered_commands = mine or told
         return typer.main.get_command(app)

@@ -5,6 +5,7 @@
     ├── NotFoundError           4  no such path, image or dataset
     ├── StoreError              3  the database cannot be read or written
     │   ├── DamagedError        3  the database holds what picto never writes
+    │   ├── TakenError          3  another process changes it just now
     │   └── ModelMismatchError  3  the database holds another model's embeddings
     ├── ModelError              3  the model cannot be had, loaded or run
     └── UnreadableError         3  a file that cannot be decoded
@@ -21,6 +22,7 @@ __all__ = [
     "NotFoundError",
     "PictoError",
     "StoreError",
+    "TakenError",
     "UnreadableError",
     "ValidationError",
     "check_range",
@@ -58,6 +60,10 @@ class DamagedError(StoreError):
 
     def __init__(self, message: str) -> None:
         super().__init__(message, "picto info --check names what is wrong, picto repair mends what can be mended")
+
+
+class TakenError(StoreError):
+    """Another process is changing the database; trying again later helps."""
 
 
 class ModelMismatchError(StoreError):

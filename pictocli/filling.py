@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import struct
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import apsw
 
-from pictocli.brain import choose, put_labels, tag_rows, taxonomy_of
+from pictocli.brain import Model, choose, put_labels, tag_rows, taxonomy_of
 from pictocli.candidates import IndexOptions, Target
 from pictocli.claims import claimed
 from pictocli.errors import ModelError, StoreError, ValidationError, check_range
@@ -20,6 +19,7 @@ from pictocli.indexing import Indexer
 from pictocli.kinds import Limits
 from pictocli.looking import embed_reference
 from pictocli.metadata import Metadata
+from pictocli.opening import claimed_library, held_model, tidy
 from pictocli.pdfs import Pages, passwords
 from pictocli.protocols import Progress
 from pictocli.recall import check_when_due
@@ -34,7 +34,10 @@ from pictocli.staging import Staging
 from pictocli.taxonomy import load, parse, read
 from pictocli.workers import default_workers
 
-__all__ = ["embed", "index", "reembed_library", "retag_library", "tidy"]
+__all__ = ["Follow", "embed", "index", "index_with", "reembed_library", "retag_library", "run"]
+
+Follow = Callable[[str, Sequence[str], str | None, str, str, IndexOptions, Progress], IndexReport]
+"""What may be done in place of one run: (database, paths, dataset, model, device, options, progress)."""
 
 
 def index(
@@ -63,8 +66,12 @@ def index(
     max_seconds: int = 30,
     force: bool = False,
     dry_run: bool = False,
+    follow_up: Follow | None = None,
 ) -> IndexReport:
-    """Index `paths` into the database at `path`; see `Library.index`."""
+    """Index `paths` into the database at `path`; see `Library.index`.
+
+    follow_up: what to do with paths and options that have been checked, in place of one run.
+    """
     check_range("batch_size", 16 if batch_size is None else batch_size, 1, 4096)
     check_range("workers", default_workers() if workers is None else workers, 0, 256)
     check_range("pdf_dpi", 72 if pdf_dpi is None else pdf_dpi, 8, 1200)
@@ -99,7 +106,7 @@ def index(
         if dry_run:
             report = _rehearse(path, present, dataset, options, progress)
         else:
-            report = _index(path, present, dataset, model, device, options, progress)
+            report = (follow_up or _index)(path, present, dataset, model, device, options, progress)
     report.missing = missing
     report.unmatched = options.metadata.unmatched if options.metadata else 0
     return report
@@ -111,7 +118,7 @@ def reembed_library(
 ) -> IndexReport:  # fmt: skip
     """Move the library at `path` into the space of the model `name`; see `Library.reembed`."""
     check_range("batch_size", 16 if batch_size is None else batch_size, 1, 4096)
-    with translated(path), _claimed(path) as db:
+    with translated(path), claimed_library(path) as db:
         store = Staging(db)
         model = choose(name, None, device, progress)
         if store.spec() is None:
@@ -130,7 +137,7 @@ def reembed_library(
 def retag_library(path: str, labels: str | None, device: str, progress: Progress) -> RetagReport:
     """Make all tags of the library at `path` anew; see `Library.retag`."""
     started = time.perf_counter()
-    with translated(path), _claimed(path) as db:
+    with translated(path), claimed_library(path) as db:
         store = SqliteStore(db)
         spec = store.spec()
         if spec is None:
@@ -160,22 +167,43 @@ def _index(
     path: str, paths: Sequence[str], dataset: str | None, name: str, device: str, options: IndexOptions,
     progress: Progress,
 ) -> IndexReport:  # fmt: skip
-    held = _held(path)
+    held = held_model(path)
     model = choose(name, held, device, progress)  # before the database is made: no model, no file left behind
+    return index_with(path, paths, dataset, model, options, progress)
+
+
+def index_with(
+    path: str, paths: Sequence[str], dataset: str | None, model: Model, options: IndexOptions, progress: Progress
+) -> IndexReport:
+    """Index folders and files by a model that has been chosen; the database is made if there is none."""
     db = connect(path, create=True, page_size=32768 if model.spec.dim > 1000 else 16384)
     store = SqliteStore(db)
     store.require_model(model.spec)
     put_labels(store, taxonomy_of(store))
     targets = _targets(store, paths, dataset, create=True)
-    with claimed(path, {target.root_id: target.root for target in targets if target.root_id is not None}):
+    report = run(db, path, targets, model, options, progress)
+    tidy(db)
+    return report
+
+
+def run(
+    db: apsw.Connection, path: str, targets: Sequence[Target], model: Model, options: IndexOptions, progress: Progress
+) -> IndexReport:
+    """Index targets of an open database, whose roots nobody else changes meanwhile.
+
+    Raises StoreError when somebody does, or has moved or removed one of them.
+    """
+    store = SqliteStore(db)
+    roots = {target.root_id: target.root for target in targets if target.root_id is not None}
+    with claimed(path, roots):
         store.require_model(model.spec)  # still: picto reembed may just have finished
+        store.require_roots(roots)
         if options.thumbnail_width is not None:
             store.set_meta("thumbnail_width", options.thumbnail_width)
         report = Indexer(store, model.spec, model.brain(store), options, progress).run(targets)
         store.build_codes()
         store.measure_pairs()
         check_when_due(db, progress)
-    tidy(db)
     return report
 
 
@@ -192,17 +220,6 @@ def _rehearse(
 
     spec = store.spec() or ModelSpec("", "", 0, 0, "", 0, 0, 0)
     return Indexer(store, spec, never, options, progress).run(targets)  # type: ignore[arg-type]
-
-
-def _held(path: str) -> ModelSpec | None:
-    """The model of the database at `path`, None when there is none yet."""
-    if not os.path.exists(path) or (os.path.isfile(path) and os.path.getsize(path) == 0):
-        return None
-    db = connect(path)
-    try:
-        return SqliteStore(db).spec()
-    finally:
-        db.close()
 
 
 def _targets(store: SqliteStore, paths: Iterable[str], dataset: str | None, *, create: bool) -> list[Target]:
@@ -247,21 +264,6 @@ def _root_id(store: SqliteStore, path: str, dataset: str | None, name: str, new:
     return known
 
 
-@contextlib.contextmanager
-def _claimed(path: str) -> Iterator[apsw.Connection]:
-    """The database at `path`, which no other process changes meanwhile."""
-    db = connect(path)
-    with claimed(path):
-        yield db
-
-
-def tidy(db: apsw.Connection) -> None:
-    """Fold the write-ahead log into the file, so that one file is all there is; readers may hold it open a while."""
-    db.execute("PRAGMA optimize")
-    db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-    db.close()
-
-
 def embed(
     path: str, images: Iterable[ImageLike], name: str, device: str, progress: Progress,
     pdf_password: str | Sequence[str] | None = None,
@@ -271,7 +273,7 @@ def embed(
     held = None
     if name == "auto":
         with translated(path):
-            held = _held(path)
+            held = held_model(path)
     model = choose(name, held, device, progress)
     for reference in references:
         vector, ms = embed_reference(reference, model, pdf_password)

@@ -27,9 +27,9 @@ from pictocli.errors import (
     ValidationError,
     check_range,
 )
-from pictocli.filling import tidy
 from pictocli.given import Carried, Given
 from pictocli.indexing import Indexer
+from pictocli.opening import tidy
 from pictocli.parquet import Vectors
 from pictocli.planning import Work
 from pictocli.protocols import Progress

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
@@ -22,9 +22,12 @@ from pictocli.records import (
     TaggedImage,
 )
 from pictocli.references import ImageLike
+from pictocli.reports import Change, MergeReport, MoveReport, RemovalReport, VacuumReport
 from pictocli.schema import translated
 
 if TYPE_CHECKING:
+    import threading
+
     from pictocli.reports import ExportReport, ImportReport, ThumbnailReport
 
 __all__ = ["MAX_LIMIT", "Library", "default_path", "labels", "open_library"]
@@ -133,6 +136,84 @@ class Library(Reader):
 
         self.close()
         return repair(self.path, self.progress, dry_run=dry_run)
+
+    def prune(
+        self, *, dataset: str | None = None, folder: str | None = None, dry_run: bool = False, yes: bool = False
+    ) -> RemovalReport:
+        """Forget the files, of a dataset or folder or of all, that are gone from the disk.
+
+        What nobody can look at is passed over, and listed in the report: roots that are not there or empty, as an
+        unmounted disk's, and folders that cannot be read. yes: also when more than a fifth of all files are gone, for
+        which PictoError is raised otherwise. Raises NotFoundError for the dataset or folder, StoreError.
+        """
+        from pictocli.keeping import prune
+
+        self.close()
+        return prune(self.path, self.progress, dataset=dataset, folder=folder, dry_run=dry_run, yes=yes)
+
+    def remove(
+        self, images: Iterable[str | os.PathLike[str] | int] = (), *, dataset: str | None = None, dry_run: bool = False,
+        yes: bool = False,
+    ) -> RemovalReport:  # fmt: skip
+        """Remove images by id, files, pages ("report.pdf#page=3"), folders or a dataset from the library, not the disk.
+
+        yes: needed for a folder or dataset with several images. Nothing is removed when one is not in the library.
+        Raises NotFoundError, ValidationError, StoreError.
+        """
+        from pictocli.removing import remove
+
+        self.close()
+        named = [each if isinstance(each, int) else os.fspath(each) for each in images]
+        return remove(self.path, self.progress, named, dataset=dataset, dry_run=dry_run, yes=yes)
+
+    def move_root(
+        self, old: str | os.PathLike[str], new: str | os.PathLike[str], *, force: bool = False, dry_run: bool = False
+    ) -> MoveReport:
+        """Tell the library that the indexed folder `old` lies at `new` now. Nothing is embedded again.
+
+        force: also when `new` is not there, or holds none of the files. Raises NotFoundError, ValidationError for a
+        folder that is no root or lies in or around another one, PictoError, StoreError.
+        """
+        from pictocli.keeping import move_root
+
+        self.close()
+        return move_root(self.path, os.fspath(old), os.fspath(new), force=force, dry_run=dry_run)
+
+    def merge(self, other: str | os.PathLike[str], *, dry_run: bool = False) -> MergeReport:
+        """Take all that the library in the file `other` holds and this one does not; `other` is only read.
+
+        Datasets are joined by name, roots by path; what this library has finished stays as it is. Raises NotFoundError,
+        ModelMismatchError for another model, ValidationError, StoreError for a damaged one.
+        """
+        from pictocli.joining import merge  # numpy
+
+        self.close()
+        return merge(self.path, os.fspath(other), self.progress, dry_run=dry_run)
+
+    def vacuum(self) -> VacuumReport:
+        """Rebuild the file without the room that deleted rows have left. Raises StoreError when it is in use."""
+        from pictocli.keeping import vacuum
+
+        self.close()
+        return vacuum(self.path, self.progress)
+
+    def watch(
+        self, paths: Iterable[str | os.PathLike[str]], *, caught_up: Callable[[IndexReport], None] | None = None,
+        stop: threading.Event | None = None, poll: float | None = None, **options: Any,
+    ) -> Iterator[list[Change]]:  # fmt: skip
+        """Index folders as `index` does, then follow them: yields the changes of each batch, until `stop` is set.
+
+        caught_up: given the report of the first run. poll: seconds between looks, where the operating system tells of
+        no changes, as on network shares. options: those of `index`. Files that go are forgotten, unless their root goes
+        or more than a fifth and more than 20 go at once. Raises NotFoundError, ValidationError for a file, and as
+        `index` does. KeyboardInterrupt ends it.
+        """
+        from pictocli.watching import watch  # numpy, Pillow
+
+        self.close()
+        named = [os.fspath(path) for path in paths]
+        told = caught_up or (lambda _: None)
+        return watch(self.path, named, self.progress, caught_up=told, stop=stop, poll=poll, **options)
 
     def labels(self, category: str | None = None) -> list[Label]:
         """The labels that tags are taken from, of one category or of all: the library's own, else the bundled ones."""

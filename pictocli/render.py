@@ -25,11 +25,12 @@ from pictocli.records import (
     SimilarImage,
     TaggedImage,
 )
+from pictocli.reports import Change, Forgotten
 
 __all__ = ["FORMATS", "Row", "as_object", "write"]
 
 FORMATS = ("table", "tsv", "csv", "json", "jsonl", "paths")
-Row = Image | Label | LibraryInfo | Embedded | IndexReport | Damage
+Row = Image | Label | LibraryInfo | Embedded | IndexReport | Damage | Forgotten | Change
 
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 _FORMULA = re.compile(r"\A(?=[=+\-@\t\r\n＝＋－＠])")  # what a cell begins with that a spreadsheet runs, or drops
@@ -73,7 +74,7 @@ def write(
                 _line(out, "\t".join(cell.translate(_ESCAPES) for cell in ([reference] if reference else []) + cells))
     else:
         for row in rows:
-            if isinstance(row, Image | Embedded):
+            if isinstance(row, Image | Embedded | Forgotten):
                 _line(out, row.path, b"\0" if form == "print0" else b"\n")
 
 
@@ -81,7 +82,7 @@ def as_object(row: Row, reference: str = "") -> dict[str, Any]:
     """A record as JSON sees it, its keys in their documented order."""
     named = {"reference": reference} if reference else {}
     if not isinstance(row, Image):
-        return {**named, **_plain(row)}
+        return {**named, **_plain(row), **(_bytes_of(row.path) if isinstance(row, Forgotten | Change) else {})}
     names = [name for name in _IMAGE if hasattr(row, name)]
     if isinstance(row, SimilarImage):  # pictures are compared with other pairs, words have a probability
         names.remove("probability" if row.probability is None else "closer_than")
@@ -142,6 +143,8 @@ def _tsv(row: Row) -> list[list[str]]:
         return [[",".join(row.matched), row.path]]
     if isinstance(row, Damage):
         return [[row.what, str(row.count), row.example or "", row.remedy]]
+    if isinstance(row, Forgotten):
+        return [[str(row.images), row.path]]
     if isinstance(row, Label):
         return [[row.category, row.id, ",".join(row.aliases)]]
     if isinstance(row, Embedded):

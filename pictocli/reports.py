@@ -1,12 +1,16 @@
-"""What exports and imports tell of what they did."""
+"""What exports, imports, keeping house and watching tell of what they did, as plain values."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from pictocli.records import IndexReport
+from pictocli.records import IndexReport, Skipped
 
-__all__ = ["ExportReport", "ImportReport", "ThumbnailReport"]
+__all__ = [
+    "Change", "ExportReport", "Forgotten", "ImportReport", "MergeReport", "MoveReport", "RemovalReport",
+    "ThumbnailReport", "VacuumReport",
+]  # fmt: skip
 
 
 @dataclass(slots=True, kw_only=True)
@@ -58,3 +62,97 @@ class ImportReport:
     repeated: int = 0
     normalised: int = 0
     untagged: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forgotten:
+    """A file that the library no longer knows, or would not after a dry run. images: 0 of one that was skipped.
+
+    path: in full; of a page that goes alone `/a/report.pdf#page=3`.
+    """
+
+    path: str
+    dataset: str
+    folder: str
+    images: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemovalReport:
+    """What `picto prune` or `picto rm` did, or would do in a dry run.
+
+    files: those forgotten. known: files with images that were looked for. passed: roots, folders and files of which
+    nobody can say now whether they are gone, each with the reason. broad: a folder or a dataset was named, and holds
+    several images. back: files that lie where they did, and come back with the next `picto index`.
+    """
+
+    files: Sequence[Forgotten]
+    known: int = 0
+    passed: Sequence[Skipped] = ()
+    broad: bool = False
+    back: int = 0
+    dry_run: bool = False
+    seconds: float = 0.0
+
+    @property
+    def images(self) -> int:
+        """Images of all these files."""
+        return sum(file.images for file in self.files)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MoveReport:
+    """What `picto mv-root` did. files: known in the root; looked: of these looked for at `new`; there: those found."""
+
+    old: str
+    new: str
+    files: int
+    looked: int
+    there: int
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergeReport:
+    """What `picto merge` took over. images, files, roots, datasets: new ones; kept: files that were known already.
+
+    contents: pictures that the library did not have. waiting: files that the other library had not finished, which are
+    left for `picto index`. rules: (ours, theirs), what made the tags, where these are different. labels: the other
+    library has another list of labels than this one.
+    """
+
+    other: str
+    images: int = 0
+    files: int = 0
+    contents: int = 0
+    kept: int = 0
+    waiting: int = 0
+    roots: int = 0
+    datasets: int = 0
+    rules: tuple[str, str] | None = None
+    labels: bool = False
+    seconds: float = 0.0
+    interrupted: bool = False
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VacuumReport:
+    """What `picto vacuum` did: bytes of the file before and after."""
+
+    before: int
+    after: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What `picto watch` saw happen to one image. event: "new", "changed", "moved", "gone" or "skipped".
+
+    path: where it lies, or lay; of a page `/a/report.pdf#page=3`. image_id: None of a skipped file, which has a reason.
+    """
+
+    event: str
+    path: str
+    image_id: int | None = None
+    reason: str | None = None

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import apsw
 
-from pictocli.errors import DamagedError, StoreError
+from pictocli.errors import DamagedError, StoreError, TakenError
 from pictocli.migrations import APPLICATION_ID, MIGRATIONS, alteration
 
 __all__ = ["connect", "from_db", "kept_copy", "memory", "to_db", "transaction", "translated"]
@@ -59,7 +59,7 @@ def translated(path: str) -> Iterator[None]:
     except apsw.NotADBError as exc:
         raise StoreError(f"{path} is not a picto database", "name another file with --db") from exc
     except apsw.BusyError as exc:
-        raise StoreError(f"{path} is locked by another program", "try again when it has finished") from exc
+        raise TakenError(f"{path} is locked by another program", "try again when it has finished") from exc
     except (apsw.ReadOnlyError, apsw.CantOpenError, apsw.PermissionsError) as exc:
         raise StoreError(f"cannot write {path}: {exc}", "check its folder and permissions, or use --db") from exc
     except apsw.IOError as exc:

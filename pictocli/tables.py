@@ -25,6 +25,7 @@ from pictocli.records import (
     SimilarImage,
     TaggedImage,
 )
+from pictocli.reports import Forgotten
 
 __all__ = ["Page"]
 
@@ -109,6 +110,14 @@ class Page:
             line = Text(f"{damage.count:>{width},}  ", "bold").append(self._spelled(damage.what), "default")
             line.append(self._spelled(f", such as {damage.example}" if damage.example else ""), "dim")
             self._line(line.append(f": {damage.remedy}", "cyan"))
+
+    def forgotten(self, files: Sequence[Forgotten]) -> None:
+        """How many images of each file, and where it lay."""
+        width = max((len(f"{file.images:,}") for file in files), default=0)
+        for file in files:
+            self._line(
+                Text(f"{file.images:>{width},}  ", "dim").append(self._spelled(shown_path(file.path)), "default")
+            )
 
     def detail(self, image: ImageDetail) -> None:
         """Everything known of one image, a line a kind of thing."""

@@ -27,6 +27,7 @@ from pictocli.records import (
     Skipped,
     TaggedImage,
 )
+from pictocli.reports import Forgotten
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -73,7 +74,7 @@ class Terminal:
 
         Raises ValidationError for the paths of what has none.
         """
-        if form in ("paths", "print0") and not issubclass(kind, Image):
+        if form in ("paths", "print0") and not issubclass(kind, Image | Forgotten):
             raise ValidationError("there are no paths to print here", "--format table, tsv, csv, json or jsonl")
         if form == "table":
             self._table(rows, kind, references)
@@ -96,6 +97,8 @@ class Terminal:
             page.labels(rows)
         elif kind is Damage:
             page.damages(rows)
+        elif kind is Forgotten:
+            page.forgotten(rows)
         elif kind is ImageDetail:
             page.detail(rows[0])
         elif kind is LibraryInfo:
@@ -179,7 +182,7 @@ class Terminal:
             self.talk(f"{self._paint('warning', 33)}: {rows} matched no file")
         if report.large:
             self.talk(f"{self._paint('warning', 33)}: {counted(report.large, 'file')} above 10 MB")
-        self._skipped(report.skipped)
+        self.skipped(report.skipped)
 
     def retagged(self, report: RetagReport) -> None:
         """What a retag did."""
@@ -218,13 +221,17 @@ class Terminal:
         if report.told:
             self.talk(f"Known pictures of {report.told:,} labels; reliable, and given from now on: {report.able:,}")
         self.talk(f"Kept in {shown_path(report.file)}")
-        self._skipped(report.skipped)
+        self.skipped(report.skipped)
         self.hint("picto retag makes the tags of a library by it")
 
-    def _skipped(self, skipped: Sequence[Skipped]) -> None:
-        """Files that gave no image, each with its reason."""
+    def warning(self, message: str) -> None:
+        """A line that a person should know of."""
+        self.talk(f"{self._paint('warning', 33)}: {message}")
+
+    def skipped(self, skipped: Sequence[Skipped], what: str = "skipped") -> None:
+        """Files that gave no image, or could not be looked at, each with its reason."""
         if skipped:
-            self.talk(f"{self._paint('warning', 33)}: skipped {len(skipped):,}")
+            self.warning(f"{what} {len(skipped):,}")
             shown = skipped if self.settings.verbose else skipped[:20]
             names = [shown_path(each.path) for each in shown]
             width = min(60, max(len(name) for name in names))

@@ -108,6 +108,15 @@ def library(indexed: Path, tmp_path: Path) -> Iterator[pictocli.Library]:
 
 
 @pytest.fixture
+def ours(tmp_path: Path) -> Iterator[pictocli.Library]:
+    """tmp_path/library.db; at the end it must be sound, and one file."""
+    with pictocli.open(tmp_path / "library.db") as library:
+        yield library
+        assert library.check() == []
+    assert [name for name in os.listdir(tmp_path) if name.startswith("library.db")] == ["library.db"]
+
+
+@pytest.fixture
 def index(model: str, tmp_path: Path) -> Callable[..., pictocli.records.IndexReport]:
     """Index paths into tmp_path/library.db with the small model, in this process."""
 

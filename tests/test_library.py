@@ -22,6 +22,7 @@ from pictocli.errors import (
     NotFoundError,
     PictoError,
     StoreError,
+    TakenError,
     UnreadableError,
     ValidationError,
 )
@@ -88,6 +89,7 @@ def test_the_tree_of_errors() -> None:
         NotFoundError: (PictoError, 4),
         StoreError: (PictoError, 3),
         ModelMismatchError: (StoreError, 3),
+        TakenError: (StoreError, 3),
         ModelError: (PictoError, 3),
         UnreadableError: (PictoError, 3),
     }
