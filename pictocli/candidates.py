@@ -39,6 +39,7 @@ class IndexOptions:
     thumbnails: bool = False
     thumbnail_width: int | None = None
     metadata: Metadata | None = None
+    fields: Sequence[Sequence[str]] = ()
     force: bool = False
     dry_run: bool = False
     never: frozenset[str] = frozenset()

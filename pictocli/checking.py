@@ -177,6 +177,7 @@ METAS = {
     "taxonomy": ("labels", MEND),
     "tag_rule": ("tag rule", "picto repair, then picto retag"),
     "own_taxonomy": ("own labels", "picto repair, then picto retag --taxonomy FILE"),
+    "index_fields": ("indexed fields", "picto repair, then picto index --index-field"),
 }
 """Entries of `meta` → what they are about, and the remedy when they are damaged."""
 

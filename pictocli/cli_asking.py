@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Annotated
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pictocli.display import closer, counted
 from pictocli.errors import PictoError, ValidationError
 from pictocli.options import (
+    After,
     Attributes,
+    Before,
+    Camera,
     Device,
     Everywhere,
     Exact,
     Folder,
     Form,
     Format,
+    Labels,
     Limit,
     Match,
     Matching,
+    Near,
     Objects,
     OnDevice,
     PdfPassword,
@@ -29,14 +34,19 @@ from pictocli.options import (
     Scenes,
     Sort,
     ThisDataset,
+    Where,
     asked,
     condition,
+    given,
+    inside,
     secret,
-    where,
 )
 from pictocli.records import Answer, Scope, SimilarImage, TaggedImage
 from pictocli.references import ImageLike
 from pictocli.terminal import Terminal
+
+if TYPE_CHECKING:
+    from pictocli.filters import Filters
 
 __all__ = ["search", "similar", "tags"]
 
@@ -56,6 +66,11 @@ def similar(
     scenes: Scenes = None,
     attributes: Attributes = None,
     match: Matching = Match.any,
+    where: Where = None,
+    after: After = None,
+    before: Before = None,
+    camera: Camera = None,
+    near: Near = None,
     limit: Limit = 50,
     folder: Folder = None,
     dataset: ThisDataset = None,
@@ -72,8 +87,8 @@ def similar(
     """Images like this one, most similar first.
 
     An indexed image looks in its own dataset and folder; any other looks everywhere. "closer than 99.3%" says that
-    99.3% of random pairs of the library are less similar. --objects, --scenes and --attributes leave only images with
-    these tags to look at, as in picto tags.
+    99.3% of random pairs of the library are less similar. --objects, --scenes, --attributes, --where, --after,
+    --before, --camera and --near leave only such images to look at, as in picto tags.
 
     \b
     Examples:
@@ -87,13 +102,13 @@ def similar(
     if stdin == (image is not None):
         raise ValidationError("one IMG is needed, or --stdin", "picto similar beach.jpg")
     library = terminal.library()
-    labels = asked(objects, scenes, attributes)
-    tagged, opened = _with(labels, match), secret(pdf_password)
+    labels, filters = asked(objects, scenes, attributes), given(where, after, before, camera, near)
+    tagged, opened = _with(labels, match, filters), secret(pdf_password)
 
     def ask(reference: ImageLike) -> Answer:
         return library.similar(
             reference, **labels, match=match.value, threshold=threshold, limit=limit, dataset=dataset, folder=folder,
-            everywhere=everywhere, exact=exact, device=device.value, pdf_password=opened,
+            everywhere=everywhere, exact=exact, device=device.value, pdf_password=opened, **filters,
         )  # fmt: skip
 
     if stdin:
@@ -101,12 +116,12 @@ def similar(
     assert image is not None
     answer = ask(sys.stdin.buffer.read() if image == "-" else image)
     terminal.rows(answer.results, SimilarImage, terminal.form(form, print0))
-    near = "" if answer.nearest is None else f", nearest {answer.nearest:.2f}"
+    nearest = "" if answer.nearest is None else f", nearest {answer.nearest:.2f}"
     unusual = "" if answer.closer_than is None else f", {closer(answer.closer_than)}"
     terminal.answer(
         answer,
         f"{_share(answer)}{tagged} at {threshold:.2f} or above{unusual}",
-        f"nothing{tagged} at {threshold:.2f} or above among {_scope(answer)}{near}{unusual}",
+        f"nothing{tagged} at {threshold:.2f} or above among {_scope(answer)}{nearest}{unusual}",
         wider="--everywhere shows them",
         limit=limit,
     )
@@ -116,17 +131,17 @@ def similar(
 
 def _share(answer: Answer) -> str:
     """3 of 12,407 in holiday."""
-    return f"{len(answer.results):,} of {answer.considered:,} {where(answer.scope)}"
+    return f"{len(answer.results):,} of {answer.considered:,} {inside(answer.scope)}"
 
 
 def _scope(answer: Answer) -> str:
     """12,407 images in holiday."""
-    return f"{counted(answer.considered, 'image')} {where(answer.scope)}"
+    return f"{counted(answer.considered, 'image')} {inside(answer.scope)}"
 
 
-def _with(labels: Mapping[str, Sequence[str] | None], match: Match) -> str:
-    """with car and outdoor, after a blank; nothing for no labels."""
-    words = condition(labels, match)
+def _with(labels: Labels, match: Match, filters: Filters) -> str:
+    """with car and price<50, after a blank; nothing when all images are asked for."""
+    words = condition(labels, match, filters)
     return f" with {words}" if words else ""
 
 
@@ -180,6 +195,11 @@ def search(
     scenes: Scenes = None,
     attributes: Attributes = None,
     match: Matching = Match.any,
+    where: Where = None,
+    after: After = None,
+    before: Before = None,
+    camera: Camera = None,
+    near: Near = None,
     limit: Limit = 50,
     folder: Folder = None,
     dataset: ThisDataset = None,
@@ -191,8 +211,8 @@ def search(
     """Images that match words, best first.
 
     Cosines between words and images lie on another scale than those between images (true matches near 0.05 to 0.2),
-    so results are ranked, not cut; SigLIP's probability stands beside each. --objects, --scenes and --attributes leave
-    only images with these tags to look at, as in picto tags.
+    so results are ranked, not cut; SigLIP's probability stands beside each. --objects, --scenes,
+    --attributes, --where, --after, --before, --camera and --near leave only such images to look at, as in picto tags.
 
     \b
     Examples:
@@ -201,17 +221,17 @@ def search(
       picto search red --objects car,truck --attributes blurry
     """
     terminal: Terminal = ctx.obj
-    labels = asked(objects, scenes, attributes)
+    labels, filters = asked(objects, scenes, attributes), given(where, after, before, camera, near)
     answer = terminal.library().search(
         " ".join(text), **labels, match=match.value, limit=limit, min_probability=min_probability, dataset=dataset,
-        folder=folder, exact=exact, device=device.value,
+        folder=folder, exact=exact, device=device.value, **filters,
     )  # fmt: skip
     terminal.rows(answer.results, SimilarImage, terminal.form(form, print0))
-    tagged = _with(labels, match)
+    tagged = _with(labels, match, filters)
     cut = tagged + (f" at a probability of {min_probability:g} or above" if min_probability else "")
-    near = "" if answer.nearest is None else f", nearest {answer.nearest:.2g}"
+    nearest = "" if answer.nearest is None else f", nearest {answer.nearest:.2g}"
     terminal.answer(
-        answer, f"{_share(answer)}{cut}", f"nothing{cut} among {_scope(answer)}{near}", wider=_UNSCOPED, limit=limit
+        answer, f"{_share(answer)}{cut}", f"nothing{cut} among {_scope(answer)}{nearest}", wider=_UNSCOPED, limit=limit
     )
     terminal.comparison(answer, tagged)
     return 0 if answer.results else 1
@@ -223,6 +243,11 @@ def tags(
     scenes: Scenes = None,
     attributes: Attributes = None,
     match: Matching = Match.any,
+    where: Where = None,
+    after: After = None,
+    before: Before = None,
+    camera: Camera = None,
+    near: Near = None,
     sort: Annotated[Sort, typer.Option("--sort", help="By image id, or the surest first.")] = Sort.id,
     limit: Limit = 50,
     folder: Folder = None,
@@ -230,25 +255,35 @@ def tags(
     form: Form = None,
     print0: Print0 = False,
 ) -> int:
-    """Images by their tags.
+    """Images by their tags, metadata, date, camera and place.
 
-    OR within a category, AND across categories; --match all makes it AND within too.
+    OR within a category of tags, AND across categories and all else; --match all makes it AND within too.
+
+    \b
+    EXPR is FIELD OP VALUE, OP one of = != < <= > >= ~ (contains), or FIELD in (VALUE, VALUE),
+    or FIELD alone (it has a value). A field within another is brand.name; what has blanks
+    stands in quotes. 'discount=null' finds where it is missing.
+
+    A picture without a date is taken to be as old as its file. --before 2024-06 ends with May.
 
     \b
     Examples:
+      picto tags --where 'price<50' --where 'brand in (acme, "b & c")'
+      picto tags --objects dog --after 2024-05 --before 2024-06 --camera canon
+      picto tags --near 48.21,16.37,5 --after 1y
       picto tags --objects car,truck --scenes outdoor
       picto tags --attributes blurry -0 | xargs -0 -I{} echo {}
       picto tags --objects dog --match all --format json | jq '.[].path'
     """
     terminal: Terminal = ctx.obj
-    labels = asked(objects, scenes, attributes)
+    labels, filters = asked(objects, scenes, attributes), given(where, after, before, camera, near)
     answer = terminal.library().tagged(
-        **labels, match=match.value, sort=sort.value, dataset=dataset, folder=folder, limit=limit
+        **labels, match=match.value, sort=sort.value, dataset=dataset, folder=folder, limit=limit, **filters
     )
     terminal.rows(answer.results, TaggedImage, terminal.form(form, print0))
-    wanted = condition(labels, match)
-    inside = "" if answer.scope == Scope() else f" {where(answer.scope)}"
-    found = f"{len(answer.results):,}{inside} {'matches' if len(answer.results) == 1 else 'match'} {wanted}"
+    wanted = condition(labels, match, filters)
+    scope = "" if answer.scope == Scope() else f" {inside(answer.scope)}"
+    found = f"{len(answer.results):,}{scope} {'matches' if len(answer.results) == 1 else 'match'} {wanted}"
     nothing = f"nothing matches {wanted} among {_scope(answer)}"
     terminal.answer(answer, found, nothing, wider=_UNSCOPED, limit=limit)
     return 0 if answer.results else 1

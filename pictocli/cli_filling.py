@@ -55,7 +55,13 @@ def index(
     ] = None,
     metadata: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="A CSV or JSONL whose columns go with the images, by path or filename."),
+        typer.Option(
+            metavar="FILE", help="A CSV, JSONL or Parquet whose columns go with the images, by path, filename or url."
+        ),
+    ] = None,
+    index_field: Annotated[
+        list[str] | None,
+        typer.Option("--index-field", metavar="NAME", help="Make --where on this field fast, for good; repeatable."),
     ] = None,
     max_pixels: Annotated[
         int, typer.Option("--max-pixels", metavar="MEGAPIXELS", help="No larger pictures or rendered pages.")
@@ -77,14 +83,15 @@ def index(
       picto index scans --dataset archive --thumbnails --pdf-dpi 150
       picto index . --include '*.jpg' --exclude cache --dry-run
       picto index reports --pdf-pages 1-20 --pdf-password @passwords.txt
+      picto index ~/photos --metadata products.csv --index-field price
     """
     terminal: Terminal = ctx.obj
     report = terminal.library().index(
         paths, dataset=dataset, model=model, device=device.value, batch_size=batch_size, workers=workers,
         include=include or (), exclude=exclude or (), hidden=hidden, follow=follow, pdf_dpi=pdf_dpi,
         pdf_pages=pdf_pages, pdf_password=secret(pdf_password), thumbnails=thumbnails, thumbnail_width=thumbnail_width,
-        metadata=metadata, max_pixels=max_pixels, max_file_size=max_file_size, max_pages=max_pages,
-        max_seconds=max_seconds, force=force, dry_run=dry_run,
+        metadata=metadata, index_field=index_field or (), max_pixels=max_pixels, max_file_size=max_file_size,
+        max_pages=max_pages, max_seconds=max_seconds, force=force, dry_run=dry_run,
     )  # fmt: skip
     terminal.summary(report, nothing_found=len(report.missing) == len(paths))
     if report.interrupted:

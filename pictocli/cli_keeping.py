@@ -10,6 +10,7 @@ import typer
 
 from pictocli.display import counted, shown_path, time_of
 from pictocli.errors import ValidationError
+from pictocli.options import After, Before, Camera, Near, Where, given
 from pictocli.terminal import Terminal
 
 __all__ = ["Exchange", "export", "repair"]
@@ -44,11 +45,18 @@ def export(
     folder: Annotated[
         str | None, typer.Option("--folder", metavar="SUB", help="Those of this folder of the dataset and below.")
     ] = None,
+    where: Where = None,
+    after: After = None,
+    before: Before = None,
+    camera: Camera = None,
+    near: Near = None,
     spreadsheet_safe: Annotated[
         bool, typer.Option("--spreadsheet-safe", help="Put ' before cells that a spreadsheet would run; CSV only.")
     ] = False,
 ) -> int:
     """Every image with all that is kept of it, in the order of ids.
+
+    --where, --after, --before, --camera and --near leave only such images, as in picto tags.
 
     Values come back exactly as they are kept, so a name such as =1+1.jpg would be run by a spreadsheet that opens the
     CSV: --spreadsheet-safe puts an apostrophe before such cells, which then are no longer exact.
@@ -66,9 +74,10 @@ def export(
     terminal: Terminal = ctx.obj
     if form is Exchange.parquet and output is None and sys.stdout.isatty():
         raise ValidationError("Parquet is not for a terminal", "-o FILE.parquet, or a pipe")
+    filters = given(where, after, before, camera, near)
     report = terminal.library().export_to(
         output or cast(BinaryIO, sys.stdout.buffer), form and form.value, embeddings=embeddings, dataset=dataset,
-        folder=folder, spreadsheet_safe=spreadsheet_safe,
+        folder=folder, spreadsheet_safe=spreadsheet_safe, **filters,
     )  # fmt: skip
     if output is not None:
         names = " and ".join(shown_path(path) for path in report.paths)

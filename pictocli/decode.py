@@ -20,6 +20,7 @@ import pillow_heif
 from PIL import Image
 
 from pictocli import documents, jxl, raws
+from pictocli.exif import Capture, capture_of
 from pictocli.kinds import IMAGE_SUFFIXES, Limits, RefusalError, not_image, sniff
 from pictocli.pdfs import OPEN, Opening
 from pictocli.pixels import measure
@@ -98,7 +99,7 @@ class Recipe:
 class Decoded:
     """One upright page. pixels: uint8 [size, size, 3]. width, height: of the upright original. ms: wall time spent.
 
-    digest: of pixels and measures, from which embedding and tags are made.
+    digest: of pixels and measures, from which embedding and tags are made. capture: what its camera wrote into it.
     """
 
     pixels: NDArray[np.uint8]
@@ -108,6 +109,7 @@ class Decoded:
     thumbnail: bytes | None
     ms: float
     digest: bytes
+    capture: Capture | None = None
 
 
 def inspect(path: str, limits: Limits = _LIMITS, opening: Opening = OPEN) -> Inspected | Refused:
@@ -161,7 +163,7 @@ def decode(
     try:
         with silence():
             with steady(source, stamp) if isinstance(source, str) else nullcontext((source, stamp)) as (file, _):
-                image, size, tables = _open(source, file, kind, page, recipe)
+                image, size, tables, capture = _open(source, file, kind, page, recipe)
             image = as_rgb(image)
             pixels = resize(image, recipe.size, recipe.resample)
             measures = measure(image, stored_size=size, jpeg_quantization=tables)
@@ -176,8 +178,8 @@ def decode(
         if isinstance(exc, OSError) and exc.errno is not None:  # the disk's trouble, not the picture's
             return Refused((exc.strerror or str(exc)).lower(), "unreadable")
         return Refused("truncated" if "truncated" in str(exc).lower() else f"damaged {kind.upper()}", kind)
-    seen = digest(pixels, measures)
-    return Decoded(pixels, *size, measures, thumbnail, (time.perf_counter() - started) * 1000, seen)
+    seen, ms = digest(pixels, measures), (time.perf_counter() - started) * 1000
+    return Decoded(pixels, *size, measures, thumbnail, ms, seen, capture)
 
 
 def decode_bytes(data: bytes, recipe: Recipe) -> Decoded | Refused:
@@ -188,33 +190,35 @@ def decode_bytes(data: bytes, recipe: Recipe) -> Decoded | Refused:
     return decode(io.BytesIO(data), kind, 1 if kind == "pdf" else 0, recipe)
 
 
-_Opened = tuple[Image.Image, tuple[int, int], "Mapping[int, list[int]] | None"]
+_Opened = tuple[Image.Image, tuple[int, int], "Mapping[int, list[int]] | None", Capture | None]
 
 
 def _open(source: str | io.BytesIO, file: BinaryIO, kind: str, page: int, recipe: Recipe) -> _Opened:
-    """An upright image, its full upright size, and its JPEG quantisation tables.
+    """An upright image, its full upright size, its JPEG quantisation tables, and what its camera wrote into it.
 
     Pillow gets the open file: of a path it would map some pictures into memory, and one that shrinks is a SIGBUS.
     """
     if kind == "pdf":
         drawn = documents.render(source, page, recipe.dpi, recipe.limits, recipe.passwords)
-        return drawn, drawn.size, None
+        return drawn, drawn.size, None, None
     if kind == "raw":
         photo, size, turn = raws.photo(file, recipe.limits)
         with photo:
-            return _upright(photo, turn), size, None  # the preview's compression is not the photo's
+            capture = capture_of(photo)
+            return _upright(photo, turn), size, None, capture  # the preview's compression is not the photo's
     if kind == "jxl":
         jxl.prepare(file, recipe.limits)
     with Image.open(file) as image:
         if page:
             image.seek(page - 1)
         recipe.limits.check_pixels(image.width, image.height)
-        turned = _orientation(image) >= 5
+        turned, capture = _orientation(image) >= 5, capture_of(image)
         tags = getattr(image, "tag_v2", None)  # a TIFF's size as stored: Pillow has turned that of `image` already
         width, height = (tags[256], tags[257]) if tags and image.format == "TIFF" else image.size
         size = (height, width) if turned else (width, height)
         tables = getattr(image, "quantization", None) if image.format in ("JPEG", "MPO") else None
-        return _upright(image, least=max(DRAFT, recipe.thumbnail_width if recipe.thumbnail else 0)), size, tables
+        least = max(DRAFT, recipe.thumbnail_width if recipe.thumbnail else 0)
+        return _upright(image, least=least), size, tables, capture
 
 
 def _upright(image: Image.Image, orientation: int | None = None, least: int = DRAFT) -> Image.Image:

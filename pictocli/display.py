@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 __all__ = [
-    "bar", "closer", "counted", "crop", "fraction", "pad", "percent", "printable", "shorten", "shown_path", "size_of",
-    "time_of",
+    "bar", "closer", "counted", "crop", "fraction", "marked", "pad", "percent", "printable", "shorten", "shown_path",
+    "size_of", "time_of",
 ]  # fmt: skip
 
 _PAGE = re.compile(r"#page=[0-9]+$")
@@ -75,6 +75,13 @@ def crop(text: str, width: int, mark: str = "…") -> str:
     from rich.cells import cell_len, set_cell_size
 
     return text if cell_len(text) <= width else set_cell_size(text, width - cell_len(mark)).rstrip() + mark
+
+
+def marked(text: str, at: int) -> str:
+    """Two lines: a text, and a mark below its character `at`."""
+    from rich.cells import cell_len
+
+    return f"\n  {printable(text)}\n  {' ' * cell_len(printable(text[:at]))}^\n"
 
 
 def pad(text: str, width: int, *, right: bool = False) -> str:

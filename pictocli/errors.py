@@ -2,6 +2,7 @@
 
     PictoError                  3  cannot work
     ├── ValidationError         2  wrong usage: a value outside its range, an unknown label
+    │   └── ExpressionError     2  a condition on metadata that does not parse; it marks the place
     ├── NotFoundError           4  no such path, image or dataset
     ├── StoreError              3  the database cannot be read or written
     │   ├── DamagedError        3  the database holds what picto never writes
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 __all__ = [
     "DamagedError",
+    "ExpressionError",
     "ModelError",
     "ModelMismatchError",
     "NotFoundError",
@@ -43,6 +45,14 @@ class ValidationError(PictoError):
     """A value the caller gave is out of range or unknown; nothing was done."""
 
     exit_code = 2
+
+
+class ExpressionError(ValidationError):
+    """A text does not parse. text: all of it; at: the index of the character where it went wrong, or its length."""
+
+    def __init__(self, text: str, at: int, why: str, hint: str | None = None) -> None:
+        super().__init__(f"{text or 'an empty condition'} is no condition on metadata: {why}", hint)
+        self.text, self.at = text, at
 
 
 class NotFoundError(PictoError):

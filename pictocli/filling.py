@@ -15,6 +15,7 @@ from pictocli.brain import Model, choose, put_labels, tag_rows, taxonomy_of
 from pictocli.candidates import IndexOptions, Target
 from pictocli.claims import claimed
 from pictocli.errors import ModelError, StoreError, ValidationError, check_range
+from pictocli.fields import Fields, indexable, shown
 from pictocli.indexing import Indexer
 from pictocli.kinds import Limits
 from pictocli.looking import embed_reference
@@ -60,6 +61,7 @@ def index(
     thumbnails: bool = False,
     thumbnail_width: int | None = None,
     metadata: str | None = None,
+    index_field: Sequence[str] = (),
     max_pixels: int = 200,
     max_file_size: int = 1000,
     max_pages: int = 2000,
@@ -96,6 +98,7 @@ def index(
         thumbnails=thumbnails or thumbnail_width is not None,
         thumbnail_width=thumbnail_width,
         metadata=Metadata(metadata) if metadata else None,
+        fields=indexable(index_field),
         force=force,
         dry_run=dry_run,
         never=frozenset(path + end for end in ("", "-wal", "-shm", "-journal", "-claims")),
@@ -108,7 +111,8 @@ def index(
         else:
             report = (follow_up or _index)(path, present, dataset, model, device, options, progress)
     report.missing = missing
-    report.unmatched = options.metadata.unmatched if options.metadata else 0
+    if options.metadata:
+        report.unmatched, report.duplicates = options.metadata.unmatched, options.metadata.duplicates
     return report
 
 
@@ -201,10 +205,26 @@ def run(
         if options.thumbnail_width is not None:
             store.set_meta("thumbnail_width", options.thumbnail_width)
         report = Indexer(store, model.spec, model.brain(store), options, progress).run(targets)
+        _index_fields(db, options.fields, progress)
         store.build_codes()
         store.measure_pairs()
         check_when_due(db, progress)
     return report
+
+
+def _index_fields(db: apsw.Connection, fields: Sequence[Sequence[str]], progress: Progress) -> None:
+    """Put an index on these fields of the metadata, and say so where it is new."""
+    found = Fields(db)
+    if fields:
+        progress.doing("indexing fields")
+    new = found.index(fields)
+    if fields:
+        progress.doing("")
+    for name in new:
+        progress.say(f"The field {name} has an index from now on")
+    for field in fields:
+        if not found.exists(field):
+            progress.say(f"No image has a field {shown(field)} so far: --metadata FILE gives it")
 
 
 def _rehearse(

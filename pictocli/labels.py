@@ -34,7 +34,10 @@ def resolve_labels(
         elif found:
             groups.append([tag_id for tag_id, _ in found])
     if not groups:
-        raise ValidationError("no tag given", "name at least one with --objects, --scenes or --attributes")
+        raise ValidationError(
+            "no tag given",
+            "name one with --objects, --scenes or --attributes, or ask by --where, --after, --before, --camera, --near",
+        )
     return groups, names
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Unpack, cast
 
 from pictocli.damage import Damage, RepairReport
 from pictocli.protocols import NoProgress, Progress
@@ -28,6 +28,7 @@ from pictocli.schema import translated
 if TYPE_CHECKING:
     import threading
 
+    from pictocli.filters import Filters
     from pictocli.reports import ExportReport, ImportReport, ThumbnailReport
 
 __all__ = ["MAX_LIMIT", "Library", "default_path", "labels", "open_library"]
@@ -68,10 +69,10 @@ class Library(Reader):
 
         options: dataset (the folder's name), model ("auto"), device ("auto"), batch_size (16, more on a GPU), workers
         (one a core), include, exclude (globs), hidden, follow, pdf_dpi (72), pdf_pages ("1-5,9,20-"; all), pdf_password
-        (one, or several to try; PICTO_PDF_PASSWORD), thumbnails, thumbnail_width (640), metadata (a CSV's or JSONL's
-        path), max_pixels (200, in millions), max_file_size (1000, in MB), max_pages (2000), max_seconds (30), force,
-        dry_run; as in `picto index --help`. A path that does not exist is listed in the report's `missing`.
-        Raises ValidationError, ModelMismatchError, ModelError, StoreError.
+        (one, or several to try; PICTO_PDF_PASSWORD), thumbnails, thumbnail_width (640), metadata (the path of a CSV,
+        JSONL or Parquet), index_field (names of its fields), max_pixels (200, in millions), max_file_size (1000, in
+        MB), max_pages (2000), max_seconds (30), force, dry_run; as in `picto index --help`. A path that does not exist
+        is listed in the report's `missing`. Raises ValidationError, ModelMismatchError, ModelError, StoreError.
         """
         from pictocli.filling import index  # numpy, Pillow
 
@@ -233,22 +234,26 @@ class Library(Reader):
         return embed(self.path, images, model, device, self.progress, pdf_password)
 
     def export(
-        self, *, embeddings: bool = False, dataset: str | None = None, folder: str | None = None
-    ) -> Iterator[Exported]:
+        self, *, embeddings: bool = False, dataset: str | None = None, folder: str | None = None,
+        **filters: Unpack[Filters],
+    ) -> Iterator[Exported]:  # fmt: skip
         """Every image, of a dataset or folder or of all, with all that is kept of it, in the order of ids.
 
-        embeddings: with those of the pictures. The rows are those of one moment, and are read as they are asked for.
-        Raises NotFoundError for the dataset or folder, StoreError.
+        embeddings: with those of the pictures. filters: only images that meet these `Filters`. The rows are those of
+        one moment, and are read as they are asked for. Raises NotFoundError for the dataset or folder, ValidationError
+        for a filter, StoreError.
         """
+        from pictocli.filters import filtering
         from pictocli.overview import Overview
 
         with translated(self.path):
             queries = self._queries()
             folders = queries.folders(Scope(dataset, folder))
+            asked = filtering(queries, filters)
 
         def rows() -> Iterator[Exported]:
             with translated(self.path):
-                yield from Overview(queries.db).exported(folders, embeddings=embeddings)
+                yield from Overview(queries.db).exported(folders, embeddings=embeddings, conditions=asked)
 
         return rows()
 

@@ -1,4 +1,4 @@
-"""Reads a CSV or JSONL file whose columns are passed through to results."""
+"""Reads a CSV, JSONL or Parquet file whose columns are passed through to results."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ import json
 import math
 import os
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
 from pictocli.errors import NotFoundError, ValidationError
 
-__all__ = ["Metadata"]
+__all__ = ["KEYS", "Metadata", "rows"]
+
+KEYS = ("path", "filename", "url")
+"""Columns that say which image a row is about; the first of them that has a value does."""
 
 _LONGEST = 2**20  # characters of a row: as JSON in ASCII, twelve times as many at most
 _TOO_LONG = f"longer than {_LONGEST:,} characters"
@@ -22,41 +25,46 @@ _TOO_DEEP = f"lists and objects lie more than {_DEEPEST} deep in each other"
 
 
 class Metadata:
-    """Rows joined to images on `path` (absolute, or relative to the root or to the metadata file) or `filename`."""
+    """Rows joined to images on `path` (absolute, or relative to the root or to the metadata file), else on `filename`,
+    else on `url`, the path of a remote image. Of several rows for one the last holds.
+    """
 
     def __init__(self, path: str) -> None:
         """Read the file at `path`. Raises NotFoundError or ValidationError, naming the line."""
         self._folder = Path(path).absolute().parent
-        self._by_path: dict[str, Mapping[str, Any]] = {}
-        self._by_name: dict[str, Mapping[str, Any]] = {}
+        self._rows: dict[str, dict[str, Mapping[str, Any]]] = {key: {} for key in KEYS}
         self._matched: set[int] = set()
         self.rows = 0
-        for row in _rows(Path(path)):
+        for row in rows(Path(path), KEYS):
             self.rows += 1
-            fields = {key: value for key, value in row.items() if key not in ("path", "filename")}
-            if row.get("path"):
-                self._by_path[_key(str(row["path"]))] = fields
-            elif row.get("filename"):
-                self._by_name[_key(str(row["filename"]))] = fields
-            else:
-                raise ValidationError(f"{path}: a row has neither path nor filename", "name one of the columns so")
+            key = next((key for key in KEYS if row.get(key)), None)
+            if key is None:
+                raise ValidationError(f"{path}: a row has no path, filename or url", "name one of the columns so")
+            others = ("path", "filename", key)
+            name = str(row[key]) if key == "url" else _key(str(row[key]))
+            self._rows[key][name] = {field: value for field, value in row.items() if field not in others}
 
     def of(self, root: str, path: str) -> Mapping[str, Any] | None:
         """The fields for the file at the full path `path` below `root`, or None."""
+        if "://" in path and path in self._rows["url"] and _key(path) not in self._rows["path"]:
+            return self._take(self._rows["url"][path])
         full = Path(path)
-        keys = [path, str(full.relative_to(root))]
-        if full.is_relative_to(self._folder):
-            keys.append(str(full.relative_to(self._folder)))
+        keys = [path, *(str(full.relative_to(base)) for base in (root, self._folder) if full.is_relative_to(base))]
         for key in map(_key, keys):
-            if key in self._by_path:
-                return self._take(self._by_path[key])
-        found = self._by_name.get(_key(full.name))
+            if key in self._rows["path"]:
+                return self._take(self._rows["path"][key])
+        found = self._rows["filename"].get(_key(full.name))
         return None if found is None else self._take(found)
 
     @property
     def unmatched(self) -> int:
-        """Rows that no image has taken so far."""
-        return self.rows - len(self._matched)
+        """Rows that no image has taken so far, without the duplicates."""
+        return self.rows - self.duplicates - len(self._matched)
+
+    @property
+    def duplicates(self) -> int:
+        """Rows that a later one of the same name has taken the place of."""
+        return self.rows - sum(map(len, self._rows.values()))
 
     def _take(self, fields: Mapping[str, Any]) -> Mapping[str, Any]:
         self._matched.add(id(fields))
@@ -68,7 +76,14 @@ def _key(path: str) -> str:
     return unicodedata.normalize("NFC", os.path.normpath(path))
 
 
-def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
+def rows(path: Path, keys: Collection[str] = ()) -> Iterator[Mapping[str, Any]]:
+    """The rows of a CSV, JSONL or Parquet file, told apart by its suffix; all values of a CSV are texts.
+
+    keys: a CSV has one of these columns at least. Raises NotFoundError or ValidationError, naming the line.
+    """
+    if path.suffix.lower() in (".parquet", ".pq"):
+        yield from _checked(path)
+        return
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             if path.suffix.lower() in (".jsonl", ".ndjson"):
@@ -80,9 +95,9 @@ def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
             names = reader.fieldnames or ()
             if twice := next((name for at, name in enumerate(names) if name in names[:at]), None):
                 raise ValidationError(f"{path} has two columns {twice}", "give each column a name of its own")
-            if not {"path", "filename"} & set(names):
+            if keys and not set(keys) & set(names):
                 raise ValidationError(
-                    f"{path} has no column path or filename", "name the column that holds file names so"
+                    f"{path} has no column path, filename or url", "name the column that holds file names so"
                 )
             for row in reader:
                 if None in row or None in row.values():
@@ -93,7 +108,21 @@ def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
     except FileNotFoundError as exc:
         raise NotFoundError(f"no such file: {path}") from exc
     except (OSError, UnicodeDecodeError, csv.Error) as exc:
-        raise ValidationError(f"cannot read {path}: {exc}", "metadata is a UTF-8 CSV or JSONL file") from exc
+        raise ValidationError(
+            f"cannot read {path}: {exc}", "metadata is a UTF-8 CSV or JSONL file, or Parquet"
+        ) from exc
+
+
+def _checked(path: Path) -> Iterator[Mapping[str, Any]]:
+    """The rows of a Parquet file, which keep to the same limits."""
+    from pictocli.tabular import rows  # pyarrow
+
+    for number, row in enumerate(rows(path), 1):
+        if _too_deep(row):
+            raise ValidationError(f"{path}, row {number}: {_TOO_DEEP}")
+        if sum(len(json.dumps(value)) for value in row.values()) > _LONGEST:
+            raise ValidationError(f"{path}, row {number}: {_TOO_LONG}")
+        yield row
 
 
 def _lines(file: TextIO, path: Path) -> Iterator[str]:

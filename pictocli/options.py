@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import getpass
 import sys
-from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
 
 from pictocli.errors import UnreadableError
 from pictocli.records import Scope
 
+if TYPE_CHECKING:
+    from pictocli.filters import Filters
+
 __all__ = [
-    "Attributes", "Category", "Color", "Device", "Everywhere", "Exact", "Folder", "Form", "Format", "Limit", "Match",
-    "Matching", "Objects", "OnDevice", "PdfPassword", "Print0", "Scenes", "Sort", "ThisDataset", "asked", "condition",
-    "secret", "where",
+    "After", "Attributes", "Before", "Camera", "Category", "Color", "Device", "Everywhere", "Exact", "Folder", "Form",
+    "Format", "Labels", "Limit", "Match", "Matching", "Near", "Objects", "OnDevice", "PdfPassword", "Print0", "Scenes",
+    "Sort", "ThisDataset", "Where", "asked", "condition", "given", "inside", "secret",
 ]  # fmt: skip
 
 
@@ -86,6 +88,21 @@ Attributes = Annotated[
     list[str] | None, typer.Option("--attributes", metavar="A,B", help="With any of these attributes.")
 ]
 Matching = Annotated[Match, typer.Option("--match", help="Ask for any label of a category, or for all.")]
+Where = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--where", metavar="EXPR", help="With metadata like this: price<50, brand=acme, name~shirt; repeatable."
+    ),
+]
+After = Annotated[
+    str | None,
+    typer.Option("--after", metavar="DATE", help="Taken since 2024, 2024-05 or 2024-05-01, or in the last 30d."),
+]
+Before = Annotated[str | None, typer.Option("--before", metavar="DATE", help="Taken before that.")]
+Camera = Annotated[str | None, typer.Option("--camera", metavar="NAME", help="Taken with a camera of such a name.")]
+Near = Annotated[
+    str | None, typer.Option("--near", metavar="LAT,LON,KM", help="Taken within so many km of a place, in degrees.")
+]
 Limit = Annotated[int, typer.Option("--limit", metavar="N", help="At most so many results, 1 to 500.")]
 ThisDataset = Annotated[str | None, typer.Option("--dataset", metavar="NAME", help="Look in this dataset only.")]
 Folder = Annotated[
@@ -126,26 +143,44 @@ def secret(given: str | None) -> list[str] | None:
         raise UnreadableError(f"cannot read the passwords in {given[1:]}: {reason}") from exc
 
 
-def asked(
-    objects: list[str] | None, scenes: list[str] | None, attributes: list[str] | None
-) -> dict[str, list[str] | None]:
-    """The labels of repeatable options that also take commas, by category; None for an option that is not given."""
-    given = {"objects": objects, "scenes": scenes, "attributes": attributes}
-    return {category: None if values is None else _split(values) for category, values in given.items()}
+class Labels(TypedDict):
+    """The labels that are asked for, by category; None for one that is not asked for."""
+
+    objects: list[str] | None
+    scenes: list[str] | None
+    attributes: list[str] | None
 
 
-def _split(values: list[str]) -> list[str]:
-    return [part.strip() for value in values for part in value.split(",") if part.strip()]
+def asked(objects: list[str] | None, scenes: list[str] | None, attributes: list[str] | None) -> Labels:
+    """The labels of repeatable options that also take commas."""
+    return {"objects": _split(objects), "scenes": _split(scenes), "attributes": _split(attributes)}
 
 
-def condition(labels: Mapping[str, Sequence[str] | None], match: Match) -> str:
-    """The labels that are asked for, in words: (car or truck) and outdoor."""
+def _split(values: list[str] | None) -> list[str] | None:
+    return None if values is None else [part.strip() for value in values for part in value.split(",") if part.strip()]
+
+
+def given(
+    where: list[str] | None, after: str | None, before: str | None, camera: str | None, near: str | None
+) -> Filters:
+    """The filters of the options of these names, without those that are not given."""
+    filters: Filters = {"where": where, "after": after, "before": before, "camera": camera, "near": near}
+    return {name: value for name, value in filters.items() if value is not None}  # type: ignore[return-value]
+
+
+def condition(labels: Labels, match: Match, filters: Filters) -> str:
+    """What is asked for, in words: (car or truck) and outdoor and price<50."""
     joined = " and " if match is Match.all else " or "
-    parts = [joined.join(group) for group in labels.values() if group]
-    return " and ".join(f"({part})" if len(parts) > 1 and " or " in part else part for part in parts)
+    parts = [joined.join(group) for group in (labels["objects"], labels["scenes"], labels["attributes"]) if group]
+    told = [each.strip() for each in filters.get("where") or ()]
+    told += [f"date {name} {filters[name]}" for name in ("after", "before") if name in filters]
+    told += [f"camera {filters['camera']}"] if "camera" in filters else []
+    told += [f"place near {filters['near']}"] if "near" in filters else []
+    many = len(parts) + len(told) > 1
+    return " and ".join([*(f"({part})" if many and " or " in part else part for part in parts), *told])
 
 
-def where(scope: Scope) -> str:
+def inside(scope: Scope) -> str:
     """A scope in words: in holiday, folder crete."""
     folder = scope.folder if scope.folder != "/" else None
     if folder and scope.dataset:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pictocli.pairs import quantiles
@@ -13,6 +13,7 @@ from pictocli.queries import Queries
 from pictocli.records import CATEGORIES, Contents, Exported, LibraryInfo, PairQuantiles
 from pictocli.rows import COLUMNS, TABLES, file_fields, image_fields
 from pictocli.schema import from_db
+from pictocli.selection import Condition
 from pictocli.stored import is_number, require
 
 __all__ = ["Overview"]
@@ -94,18 +95,23 @@ class Overview(Queries):
         require(all(whole) and (not rows or self.count(None) > 0), "its tags are not as they are written")
         return [(CATEGORIES[category], name, n) for category, name, n in rows]
 
-    def exported(self, folders: list[int] | None, *, embeddings: bool) -> Iterator[Exported]:
-        """Every image in scope with all that is kept of it, in the order of ids, one at a time.
+    def exported(
+        self, folders: list[int] | None, *, embeddings: bool, conditions: Sequence[Condition] = ()
+    ) -> Iterator[Exported]:
+        """Every image in scope that meets all conditions, with all that is kept of it, in the order of ids, one by one.
 
         Raises DamagedError for what is not as it is written.
         """
         vector = "(SELECT v FROM embedding WHERE content_id = c.id)" if embeddings else "NULL"
         # CROSS JOIN and "+" keep SQLite to the order of ids: in any other it would sort all rows first
-        tables = TABLES.replace(" JOIN ", " CROSS JOIN ")
-        scope = "" if folders is None else "WHERE +i.folder_id IN (SELECT value FROM json_each(:folders))"
+        tables = TABLES.replace(" JOIN ", " CROSS JOIN ").replace("LEFT CROSS ", "LEFT ")
+        scope, ids = "" if folders is None else "WHERE +i.folder_id IN (SELECT value FROM json_each(:folders))", ""
+        if conditions:
+            scope = "WHERE i.id IN (SELECT value FROM json_each(:ids))"
+            ids = json.dumps(sorted(set(self.passing(conditions, folders))))
         rows = self.db.execute(
             f"{COLUMNS}, f.kind, f.size, i.indexed_at, c.hash, c.measures, {vector} {tables} {scope} ORDER BY i.id",
-            {"folders": json.dumps(folders)},
+            {"folders": json.dumps(folders), "ids": ids},
         )
         for row in rows:
             blob = row[-1]

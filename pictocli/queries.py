@@ -191,9 +191,11 @@ class Queries(Selection):
         count = self.compared(len(vector) // 4)
         if not conditions:
             return self.by_code(vector, folders, count)
-        few = self.count(folders) // _FEW
-        ids = list(islice(self.passing(conditions, folders), few + 1))
-        if len(ids) > few:
+        few, ids = self.count(folders) // _FEW, list[int]()
+        more = folders is None and len(conditions) == 1 and conditions[0].least > few  # which need not be counted
+        if not more:
+            ids = list(islice(self.passing(conditions, folders), few + 1))
+        if more or len(ids) > few:
             asked = int(_MORE * count * self.count(None) / min(condition.most for condition in conditions))
             while asked <= few:
                 near = self.by_code(vector, folders, asked)
@@ -242,4 +244,6 @@ class Queries(Selection):
         few = max(EXACT_BELOW, 5 * self.compared(bits))
         if self.count(folders) < few or self.vector("mean") is None:
             return False
+        if folders is None and len(conditions) == 1 and conditions[0].least >= few:
+            return True
         return not conditions or len(list(islice(self.passing(conditions, folders), few))) == few

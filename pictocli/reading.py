@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 from pictocli.errors import NotFoundError, StoreError, ValidationError, check_range
 from pictocli.labels import carrying, resolve_labels
@@ -16,13 +16,16 @@ from pictocli.nearest import MAX_LIMIT, near
 from pictocli.overview import Overview
 from pictocli.pairs import closer_than
 from pictocli.protocols import Progress
+from pictocli.queries import Queries
 from pictocli.questions import Questions, question
 from pictocli.records import Answer, ImageDetail, LibraryInfo, ModelSpec, Scope, SimilarImage, TaggedImage
 from pictocli.references import ImageLike, Reference, find
+from pictocli.selection import Condition
 from pictocli.stored import require
 
 if TYPE_CHECKING:
     from pictocli.brain import Model
+    from pictocli.filters import Filters
 
 __all__ = ["MAX_LIMIT", "Reader"]
 
@@ -54,11 +57,13 @@ class Reader(Questions):
         exact: bool = False,
         device: str = "auto",
         pdf_password: str | Sequence[str] | None = None,
+        **filters: Unpack[Filters],
     ) -> Answer:
         """As `by_similarity`, with every choice of scope, and with what a person wants told beside the results.
 
-        pdf_password: of a PDF that is not in the index, or several to try; None is what PICTO_PDF_PASSWORD holds.
-        objects, scenes, attributes, match: only images with these tags, as `tagged` has them, are looked at.
+        objects, scenes, attributes, match, filters: only images with these tags, as `tagged` has them, that meet these
+        `Filters` are looked at. pdf_password: of a PDF that is not in the index, or several to try; None is what
+        PICTO_PDF_PASSWORD holds.
         """
         started = time.perf_counter()
         check_range("threshold", threshold, 0, 1)
@@ -68,7 +73,7 @@ class Reader(Questions):
                 "everywhere leaves no room for a dataset or a folder", "name a scope, or --everywhere"
             )
         queries = self._queries()
-        conditions = carrying(queries, objects, scenes, attributes, match)
+        asked = carrying(queries, objects, scenes, attributes, match) + _filtering(queries, filters)
         reference = find(queries, image)
         scope = Scope() if everywhere else Scope(dataset, folder)
         if reference.image_id is not None and dataset is None and not everywhere:
@@ -77,7 +82,7 @@ class Reader(Questions):
         folders = queries.folders(scope)
         vector, without = self._vector(reference, device, pdf_password), reference.image_id or 0
         found = near(
-            queries, self._holding, vector, folders, conditions, limit,
+            queries, self._holding, vector, folders, asked, limit,
             lambda cosine: cosine >= threshold - TOLERANCE, without=without, exact=exact,
         )  # fmt: skip
         fields, pairs = queries.fields(image_id for image_id, _ in found.passing), queries.pairs()
@@ -112,12 +117,13 @@ class Reader(Questions):
         folder: str | None = None,
         exact: bool = False,
         device: str = "auto",
+        **filters: Unpack[Filters],
     ) -> Answer:
         """Images that match words, best first, each with its cosine and SigLIP's probability.
 
-        objects, scenes, attributes, match: as those of `similar`. min_probability: least probability, 0..1. The first
-        search for words runs the model's text half; the database keeps their embedding. Raises ValidationError,
-        NotFoundError, ModelError.
+        objects, scenes, attributes, match, filters: as those of `similar`. min_probability: least probability, 0..1.
+        The first search for words runs the model's text half; the database keeps their embedding. Raises
+        ValidationError, NotFoundError, ModelError.
         """
         started = time.perf_counter()
         check_range("limit", limit, 1, MAX_LIMIT)
@@ -126,10 +132,10 @@ class Reader(Questions):
 
         queries, spec = self._queries(), self._spec()
         folders = queries.folders(Scope(dataset, folder))  # a wrong scope or label is told before a model is loaded
-        conditions = carrying(queries, objects, scenes, attributes, match)
+        asked = carrying(queries, objects, scenes, attributes, match) + _filtering(queries, filters)
         vector = text_vector(self.path, queries, text, lambda: self._own_model(device).text_embedder)
         found = near(
-            queries, self._holding, vector, folders, conditions, limit,
+            queries, self._holding, vector, folders, asked, limit,
             lambda cosine: probability(spec, cosine) >= min_probability, exact=exact,
         )  # fmt: skip
         fields = queries.fields(image_id for image_id, _ in found.passing)
@@ -158,28 +164,34 @@ class Reader(Questions):
         dataset: str | None = None,
         folder: str | None = None,
         limit: int = 50,
+        **filters: Unpack[Filters],
     ) -> Answer:
-        """As `by_tag`; match "all" asks for every label of a category, sort "score" puts the surest first."""
+        """As `by_tag`; match "all" asks for every label of a category, sort "score" puts the surest first.
+
+        filters: only images that meet these `Filters`; then labels may be left out.
+        """
         started = time.perf_counter()
         check_range("limit", limit, 1, MAX_LIMIT)
         queries = self._queries()
-        groups, names = resolve_labels(queries, objects, scenes, attributes, match)
+        asked, groups, names = _filtering(queries, filters), list[list[int]](), list[tuple[str, str]]()
+        if not asked or not (objects is None and scenes is None and attributes is None):
+            groups, names = resolve_labels(queries, objects, scenes, attributes, match)
         scope = Scope(dataset, folder)
         folders = queries.folders(scope)
-        ids = queries.tagged(groups, folders, limit, by_score=sort == "score")
+        ids = queries.tagged(groups, folders, limit, by_score=sort == "score", conditions=asked)
         fields = queries.fields(ids)
         results = []
         for image_id in ids:
             scores = fields[image_id]["scores"]
             matched = {name: scores[category][name] for category, name in names if name in scores[category]}
-            require(bool(matched), f"image {image_id} does not carry the tags that it is listed under")
+            require(bool(matched) or not names, f"image {image_id} does not carry the tags that it is listed under")
             results.append(TaggedImage(**fields[image_id], matched=matched))
         elsewhere = None
-        if not ids and folders is None and len(groups) == 1:
+        if not ids and folders is None and len(groups) == 1 and not asked:
             carriers = queries.carrying(groups)[0].most
             require(carriers == 0, f"{carriers:,} images should carry these tags, and none is listed")
         if not results and scope != Scope():
-            elsewhere = len(queries.tagged(groups, None, MAX_LIMIT, by_score=False))
+            elsewhere = len(queries.tagged(groups, None, MAX_LIMIT, by_score=False, conditions=asked))
         return Answer(
             results=results, scope=scope, considered=queries.count(folders), elsewhere=elsewhere,
             seconds=time.perf_counter() - started,
@@ -251,3 +263,12 @@ class Reader(Questions):
         from pictocli.looking import embed_reference  # numpy, Pillow, torch
 
         return embed_reference(reference, self._own_model(device), pdf_password)[0]
+
+
+def _filtering(queries: Queries, filters: Filters) -> list[Condition]:
+    """The conditions of filters other than tags."""
+    if not filters:
+        return []
+    from pictocli.filters import filtering  # 2 ms
+
+    return filtering(queries, filters)

@@ -59,7 +59,8 @@ class Image:
     path: full path; of a page `/a/report.pdf#page=3`. filename: `report.pdf`. folder: relative to its root, "" at the
     root. page: 1-based, None for a file that is one image. tags: category → labels, strongest first. scores:
     category → label → 0..1, in the same order. thumbnail_url: None until thumbnails are exported. processing_time_ms:
-    its own decode plus its share of its batch. modified: the file's, ISO 8601 in UTC.
+    its own decode plus its share of its batch. modified: the file's, ISO 8601 in UTC. taken_at: by the camera's clock,
+    2024-05-01T12:00:00, without a zone. camera: its make and model. latitude, longitude: in degrees.
     """
 
     image_id: int
@@ -76,6 +77,10 @@ class Image:
     height: int
     processing_time_ms: float
     modified: str
+    taken_at: str | None = None
+    camera: str | None = None
+    latitude: float | None = None
+    longitude: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,8 +177,8 @@ class IndexReport:
     indexed: decoded and embedded. reused: decoded, and took over the embedding of a picture that looks just the same,
     such as a page that did not change of a PDF that did. copied: shares the embedding of the same bytes elsewhere.
     updated: given what it lacked, such as a thumbnail. described: given metadata. unmatched: rows of the metadata file
-    that no file took. large: files above 10 MB that were opened. missing: PATHs that do not exist. In a dry run
-    `indexed` counts the files that would be opened.
+    that no file took; duplicates: those that a later row took the place of. large: files above 10 MB that were opened.
+    missing: PATHs that do not exist. In a dry run `indexed` counts the files that would be opened.
     """
 
     indexed: int = 0
@@ -183,6 +188,7 @@ class IndexReport:
     updated: int = 0
     described: int = 0
     unmatched: int = 0
+    duplicates: int = 0
     large: int = 0
     skipped: list[Skipped] = field(default_factory=list)
     seconds: float = 0.0

@@ -39,7 +39,8 @@ _IMAGE = (
     "tags", "metadata", "thumbnail_url", "width", "height", "processing_time_ms",
 )  # fmt: skip
 _DETAIL = (
-    "scores", "kind", "size", "modified", "indexed_at", "content_hash", "model", "measures", "has_thumbnail", "copies",
+    "scores", "kind", "size", "modified", "taken_at", "camera", "latitude", "longitude", "indexed_at", "content_hash",
+    "model", "measures", "has_thumbnail", "copies",
 )  # fmt: skip
 
 

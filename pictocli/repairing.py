@@ -14,6 +14,7 @@ from pictocli.checking import BROKEN, UNREAD, check, check_file
 from pictocli.claims import claimed
 from pictocli.damage import Damage, RepairReport
 from pictocli.errors import DamagedError
+from pictocli.fields import Fields
 from pictocli.mending import mend, reindex
 from pictocli.protocols import Progress
 from pictocli.recall import check_when_due
@@ -51,6 +52,7 @@ def _repaired(path: str, found: list[Damage], progress: Progress) -> RepairRepor
         with translated(path):
             db = connect(path)
             try:
+                Fields(db).drop()  # over JSON that is none, no row can be changed
                 reindex(db)
                 return _finished(db, RepairReport(found=found), progress, lossy=False)
             except (apsw.CorruptError, apsw.ConstraintError) as exc:
@@ -76,6 +78,7 @@ def _finished(db: apsw.Connection, report: RepairReport, progress: Progress, *, 
     progress.doing("repairing")
     store = SqliteStore(db)
     removed, unfinished = mend(db, lossy=lossy)
+    Fields(db).restore()
     store.set_meta("taxonomy", None)
     put_labels(store, taxonomy_of(store))
     if store.spec() is not None:

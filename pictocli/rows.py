@@ -15,16 +15,18 @@ __all__ = ["COLUMNS", "ROWS", "TABLES", "file_fields", "image_fields"]
 
 COLUMNS = """
     SELECT i.id, r.path, o.path, f.name, i.page, d.name, i.objects, i.scenes, i.attributes, i.metadata,
-      i.thumbnail_url, c.width, c.height, c.processing_time_ms, f.mtime_ns"""
+      i.thumbnail_url, c.width, c.height, c.processing_time_ms, f.mtime_ns, p.taken_at, p.camera, p.latitude,
+      p.longitude"""
 TABLES = """
     FROM image i JOIN file f ON f.id = i.file_id JOIN folder o ON o.id = i.folder_id JOIN root r ON r.id = o.root_id
-      JOIN dataset d ON d.id = r.dataset_id JOIN content c ON c.id = i.content_id"""
+      JOIN dataset d ON d.id = r.dataset_id JOIN content c ON c.id = i.content_id
+      LEFT JOIN capture p ON p.content_id = i.content_id"""
 ROWS = COLUMNS + TABLES
 
 
 def image_fields(row: Sequence[Any]) -> dict[str, Any]:
     """One row of ROWS as the keyword arguments of records.Image."""
-    image_id, root, folder, name, page, dataset, *tags, metadata, thumbnail_url, width, height, ms, mtime_ns = row
+    image_id, root, folder, name, page, dataset, *tags, metadata, thumbnail_url, width, height, ms, mtime_ns = row[:15]
     what = f"of image {image_id}"
     scores = {
         category: stored.scores(text, f"{category} {what}") for category, text in zip(CATEGORIES, tags, strict=True)
@@ -46,6 +48,7 @@ def image_fields(row: Sequence[Any]) -> dict[str, Any]:
         "height": height,
         "processing_time_ms": ms,
         "modified": _iso((mtime_ns or 0) // 1_000_000_000),
+        **_capture(what, *row[15:]),
     }
     stored.image_row(found)
     return found
@@ -64,6 +67,15 @@ def file_fields(image_id: int, kind: Any, size: Any, indexed_at: Any, digest: An
         "content_hash": digest.hex(),
         "measures": numbers,
     }
+
+
+def _capture(what: str, taken_at: Any, camera: Any, latitude: Any, longitude: Any) -> dict[str, Any]:
+    """What its camera wrote into a picture."""
+    right = isinstance(camera, str | None) and (latitude is None) == (longitude is None)
+    right = right and (latitude is None or (is_number(latitude, -90, 90) and is_number(longitude, -180, 180)))
+    require(right, f"the camera or place {what} is not as it is written")
+    taken = None if taken_at is None else _iso(stored.moment(taken_at, f"the time {what}")).removesuffix("Z")
+    return {"taken_at": taken, "camera": camera, "latitude": latitude, "longitude": longitude}
 
 
 def _iso(seconds: int) -> str:

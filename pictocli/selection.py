@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 from pictocli.catalog import Catalog
@@ -15,27 +16,31 @@ from pictocli.schema import from_db, to_db
 
 __all__ = ["Condition", "Selection", "one_of"]
 
+_SAMPLE = 500  # images: 5 ms
 _GIVEN = "(SELECT value FROM json_each(?))"
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What is asked of an image, in SQL: two texts that take one and the same value.
+    """What is asked of an image, in SQL: two texts that take the same values, in the same order.
 
     lists: a query for the `image_id` of all that meet it, which may name one twice. holds: a term that is true when
-    `l.image_id` meets it. most: how many images meet it, at most.
+    `l.image_id` meets it. most, least: how many images meet it, at most and at least, or about; least 0 says nothing.
     """
 
     lists: str
     holds: str
-    value: str
+    values: tuple[str | int | float, ...]
     most: int
+    least: int = 0
 
 
 def one_of(ids: Sequence[int]) -> Condition:
     """The condition of being one of these images."""
     lists, holds = "SELECT value AS image_id FROM json_each(?)", f"l.image_id IN {_GIVEN}"
-    return Condition(lists, holds, json.dumps(sorted(ids)), len(ids))  # in turn, so that pages are read once
+    return Condition(
+        lists, holds, (json.dumps(sorted(ids)),), len(ids), len(ids)
+    )  # in turn, so that pages are read once
 
 
 class Selection(Catalog):
@@ -97,7 +102,41 @@ class Selection(Catalog):
         """The conditions of carrying at least one tag of every group."""
         lists = f"SELECT image_id FROM image_tag WHERE tag_id IN {_GIVEN}"  # noqa: S608 - our texts
         holds = f"EXISTS (SELECT 1 FROM image_tag x WHERE x.tag_id IN {_GIVEN} AND x.image_id = l.image_id)"  # noqa: S608 - our texts
-        return [Condition(lists, holds, value, self._most(value)) for value in map(json.dumps, groups)]
+        return [Condition(lists, holds, (value,), self._most(value)) for value in map(json.dumps, groups)]
+
+    def settled(self, condition: Condition) -> Condition:
+        """The same condition by the ids of its images, so that they are looked for once; where they are more than a
+        third of all, which is found out from 500 of them, with how many they are about.
+        """
+        total = self.count(None)
+        enough = max(1000, total // 3)
+        about = self._estimated(condition) if enough > 1000 else condition
+        if about.least <= enough:
+            ids = list(islice(self.passing([condition], None), enough + 1))
+            if len(ids) <= enough:
+                return one_of(list(set(ids)))
+        return about
+
+    def joined(self, conditions: Sequence[Condition]) -> list[Condition]:
+        """The same conditions, those of `settled`; as one where no more than a third of all images meet all of them."""
+        enough = max(1000, self.count(None) // 3)
+        if len(conditions) > 1:
+            ids = list(islice(self.passing(conditions, None), enough + 1))
+            if len(ids) <= enough:
+                return [one_of(list(set(ids)))]
+        return list(conditions)
+
+    def _estimated(self, condition: Condition) -> Condition:
+        """The same condition, with what the share of 500 images that meet it, at even distances, comes to."""
+        total, last = self.count(None), int(self.db.execute("SELECT ifnull(max(id), 0) FROM image").get)
+        some = one_of(range(1 + last % _SAMPLE, last + 1, 1 + last // _SAMPLE))
+        met, of = self.db.execute(
+            f"SELECT ifnull(sum({condition.holds}), 0), count(*) FROM"  # noqa: S608 - our texts
+            f" (SELECT id AS image_id FROM image WHERE id IN {_GIVEN}) l",
+            (*condition.values, *some.values),
+        ).get
+        about = total * met // of if of > _SAMPLE // 5 else 0
+        return replace(condition, least=about, most=about or condition.most)
 
     def passing(self, conditions: Sequence[Condition], folders: list[int] | None) -> Iterator[int]:
         """Ids of the images in scope that meet all conditions, in no order; some may come twice.
@@ -107,23 +146,24 @@ class Selection(Catalog):
         first, *others = self._fewest_first(conditions, folders)
         rows = self.db.execute(
             f"SELECT image_id FROM ({first.lists}) l WHERE {_held(others)}",  # noqa: S608 - our texts
-            [condition.value for condition in (first, *others)],
+            [value for condition in (first, *others) for value in condition.values],
         )
         return (image_id for (image_id,) in rows)
 
     def tagged(
-        self, groups: Sequence[Sequence[int]], folders: list[int] | None, limit: int, *, by_score: bool
-    ) -> list[int]:
-        """Ids of the images that carry at least one tag of every group.
+        self, groups: Sequence[Sequence[int]], folders: list[int] | None, limit: int, *, by_score: bool,
+        conditions: Sequence[Condition] = (),
+    ) -> list[int]:  # fmt: skip
+        """Ids of the images that carry at least one tag of every group and meet all conditions, of which one is needed.
 
         In the order of ids, or by the mean score of the tags that matched. The rarest drives, a group or the folders;
         the others are looked up for each of its images. So the cost follows the rarest and not the library.
         """
-        first, *others = ordered = self._fewest_first(self.carrying(groups), folders)
+        first, *others = ordered = self._fewest_first([*self.carrying(groups), *conditions], folders)
         lists = first.lists
         if not by_score and first.most * 20 > self.count(None):  # going through the ids finds enough soon
             lists, others = "SELECT id AS image_id FROM image", ordered
-        bound = [condition.value for condition in ordered]
+        bound: list[Any] = [value for condition in ordered for value in condition.values]
         order = "image_id"
         if by_score:
             scores = f"FROM image_tag x WHERE x.tag_id IN {_GIVEN} AND x.image_id = l.image_id"
@@ -141,7 +181,7 @@ class Selection(Catalog):
         if folders is not None:
             lists = f"SELECT id AS image_id FROM image WHERE folder_id IN {_GIVEN}"  # noqa: S608 - our texts
             holds = f"EXISTS (SELECT 1 FROM image f WHERE f.id = l.image_id AND f.folder_id IN {_GIVEN})"  # noqa: S608 - our texts
-            every.append(Condition(lists, holds, json.dumps(folders), self.count(folders)))
+            every.append(Condition(lists, holds, (json.dumps(folders),), self.count(folders)))
         return sorted(every, key=lambda condition: condition.most)
 
     def _most(self, tags: str) -> int:

@@ -63,6 +63,8 @@ def is_right(db: apsw.Connection, key: str) -> bool:
             stored.pairs(value)
         elif key == "recall":
             stored.recall(value)
+        elif key == "index_fields":
+            stored.names(value)
         elif key == "own_taxonomy":
             parse(value.encode(), "kept in the library")
         return isinstance(value, str)

@@ -59,7 +59,8 @@ class FileRow:
 class PageRow:
     """One decoded page on its way into the database.
 
-    vector: float32 bytes. None, as for tags and thumbnail, keeps what is stored. digest: of what the vector is made of.
+    vector: float32 bytes. None, as for tags, thumbnail and capture, keeps what is stored. digest: of what the vector is
+    made of. capture: a row of that table.
     """
 
     file: FileRow
@@ -72,6 +73,7 @@ class PageRow:
     tags: Mapping[str, Mapping[str, float]] | None
     thumbnail: bytes | None
     digest: bytes | None = None
+    capture: tuple[int | None, str | None, float | None, float | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +213,8 @@ class SqliteStore(Catalog):
                     f"INSERT INTO {table} VALUES(?1, ?2) ON CONFLICT(content_id) DO UPDATE SET {column} = ?2",
                     (content_id, blob),
                 )
+        if row.capture is not None:
+            self.db.execute("INSERT OR REPLACE INTO capture VALUES(?, ?, ?, ?, ?)", (content_id, *row.capture))
         return content_id
 
     def _put_image(

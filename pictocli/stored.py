@@ -15,7 +15,7 @@ from typing import Any
 from pictocli.errors import DamagedError
 from pictocli.records import ModelSpec, Pairs, Recall
 
-__all__ = ["fields_of", "image_row", "is_number", "model", "moment", "pairs", "recall", "require", "scores"]
+__all__ = ["fields_of", "image_row", "is_number", "model", "moment", "names", "pairs", "recall", "require", "scores"]
 
 _LONGEST = 2**24  # characters of one JSON value: a row of somebody's metadata, with room to spare
 _LATEST = 2**34  # seconds: the year 2514, which is beyond what nanoseconds can count
@@ -106,6 +106,21 @@ def pairs(text: Any) -> tuple[str, str, Pairs]:
 
 def _ascends(values: Sequence[float]) -> bool:
     return all(low <= high for low, high in pairwise(values))
+
+
+def names(text: Any) -> list[list[str]]:
+    """Which fields of metadata have an index: the names that lead to each, from outside in."""
+    found = None
+    if isinstance(text, str) and len(text) <= _LONGEST:
+        try:
+            found = json.loads(text)
+        except (ValueError, RecursionError):
+            found = None
+    right = isinstance(found, list) and all(isinstance(field, list) and field for field in found)
+    right = right and all(isinstance(name, str) for field in found or () for name in field)
+    require(right, "what it says of indexed fields is wrong")
+    assert isinstance(found, list)
+    return found
 
 
 def recall(text: Any) -> Recall:

@@ -90,9 +90,11 @@ class Page:
         return cells
 
     def tagged(self, images: Sequence[TaggedImage]) -> None:
-        """Id, the labels that matched with their scores, path."""
-        columns = [_Column("id", right=True), _Column("matched", "bold", shrinks=True)]
-        self._table(columns, [([str(image.image_id), _scored(image.matched)], image) for image in images], headed=True)
+        """Id, the labels that matched with their scores, where labels were asked for, path."""
+        labelled = any(image.matched for image in images)
+        columns = [_Column("id", right=True)] + [_Column("matched", "bold", shrinks=True)] * labelled
+        rows = [([str(image.image_id)] + [_scored(image.matched)] * labelled, image) for image in images]
+        self._table(columns, rows, headed=True)
 
     def labels(self, labels: Sequence[Label]) -> None:
         """Category, label and its aliases."""
@@ -123,6 +125,12 @@ class Page:
         """Everything known of one image, a line a kind of thing."""
         kind = [f"{image.width}×{image.height}", image.kind.upper(), size_of(image.size), _local(image.modified)]
         lines = []
+        taken = [image.taken_at.replace("T", " ")[:16]] if image.taken_at else []
+        taken += [image.camera] if image.camera else []
+        if image.latitude is not None:
+            taken.append(f"{image.latitude:.5f}, {image.longitude:.5f}")
+        if taken:
+            lines.append(("taken", taken))
         if image.metadata:
             lines.append(("metadata", [f"{key}={value}" for key, value in image.metadata.items()]))
         lines += [("copy", [shown_path(path)]) for path in image.copies]

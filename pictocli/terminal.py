@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, cast
 
 from pictocli.damage import Damage, RepairReport
-from pictocli.display import counted, pad, printable, shown_path, time_of
-from pictocli.errors import NotFoundError, PictoError, ValidationError
+from pictocli.display import counted, marked, pad, printable, shown_path, time_of
+from pictocli.errors import ExpressionError, NotFoundError, PictoError, ValidationError
 from pictocli.library import MAX_LIMIT, Library, open_library
 from pictocli.options import Format
 from pictocli.progress import Bar
@@ -139,6 +139,8 @@ class Terminal:
         if sys.stderr.isatty():
             sys.stderr.write("\r\x1b[K")  # over "loading …"
         sys.stderr.write(f"{self._paint('error', 31)}: {printable(str(error))}\n")
+        if isinstance(error, ExpressionError):
+            sys.stderr.write(marked(error.text, error.at))
         if error.hint and not self.settings.quiet:
             sys.stderr.write(f"\n{self._paint('hint', 36)}: {printable(error.hint)}\n")
         sys.stderr.flush()
@@ -182,6 +184,9 @@ class Terminal:
             self.talk(f"{self._paint('warning', 33)}: {rows} matched no file")
         if report.large:
             self.talk(f"{self._paint('warning', 33)}: {counted(report.large, 'file')} above 10 MB")
+        if report.duplicates:
+            rows = f"{counted(report.duplicates, 'row')} of the metadata file"
+            self.talk(f"{self._paint('warning', 33)}: {rows} gave way to a later one of the same name")
         self.skipped(report.skipped)
 
     def retagged(self, report: RetagReport) -> None:

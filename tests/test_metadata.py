@@ -9,7 +9,7 @@ import pytest
 
 from pictocli import Library
 from pictocli.errors import NotFoundError, PictoError, ValidationError
-from pictocli.metadata import Metadata
+from pictocli.metadata import Metadata, rows
 
 
 def written(folder: Path, text: str | bytes, name: str = "m.csv") -> Metadata:
@@ -77,16 +77,16 @@ def test_reading(name: str, text: str | bytes, fields: dict[str, object], tmp_pa
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("m.csv", "name,who\nx,y\n", "no column path or filename"),
-        ("m.csv", "", "no column path or filename"),
+        ("m.csv", "name,who\nx,y\n", "no column path, filename or url"),
+        ("m.csv", "", "no column path, filename or url"),
         ("m.csv", "path,who\nx.jpg,Ann\ny.jpg\n", "line 3: not as many fields"),
         ("m.csv", "path,who\nx.jpg,Ann,more\n", "line 2: not as many fields"),
         ("m.csv", 'path,who\nx.jpg,"open\n', "cannot read"),
-        ("m.csv", "path,who\n,Ann\n", "neither path nor filename"),
+        ("m.csv", "path,who\n,Ann\n", "no path, filename or url"),
         ("m.csv", b"path,who\nx.jpg,\xff\n", "cannot read"),
         ("m.jsonl", '{"path": "x.jpg"}\nnot json\n', "line 2: not JSON"),
         ("m.jsonl", "[1, 2]\n", "line 1: not a JSON object"),
-        ("m.jsonl", '{"who": "Ann"}\n', "neither path nor filename"),
+        ("m.jsonl", '{"who": "Ann"}\n', "no path, filename or url"),
         ("m.csv", "path,who,who\nx.jpg,Ann,Bob\n", "two columns who"),
         ("m.jsonl", '{"path": "x.jpg", "n": NaN}\n', "line 1: not JSON: NaN is no number"),
         ("m.jsonl", '{"path": "x.jpg", "n": -1e999}\n', "line 1: not JSON: -1e999 is no number"),
@@ -133,3 +133,30 @@ def test_many_fields_that_are_too_much_together_are_refused(tmp_path: Path) -> N
     (tmp_path / "a.csv").write_text(f"path,{names}\na.png{20 * (',' + field)}\n")
     with pytest.raises(ValidationError, match="longer than 1,048,576 characters"):
         Metadata(str(tmp_path / "a.csv"))
+
+
+def test_rows_are_joined_to_remote_images_by_url(tmp_path: Path) -> None:
+    urls = ("https://x.org/a/b.jpg", "s3://bucket/k/c.jpg", "https://x.org/none.jpg")
+    metadata = written(tmp_path, "url,n\n" + "".join(f"{url},{at}\n" for at, url in enumerate(urls)))
+    assert metadata.of("https://x.org/a", urls[0]) == {"n": "0"}
+    assert metadata.of("s3://bucket/k", urls[1]) == {"n": "1"}
+    assert metadata.of("/r", "/r/b.jpg") is None
+    assert (metadata.rows, metadata.unmatched, metadata.duplicates) == (3, 1, 0)
+
+
+def test_a_url_is_a_field_like_others_beside_a_path(tmp_path: Path) -> None:
+    metadata = written(tmp_path, "path,url,n\na.jpg,https://shop.org/a,1\ns3://b/k.jpg,,2\n")
+    assert metadata.of("/r", "/r/a.jpg") == {"url": "https://shop.org/a", "n": "1"}
+    assert metadata.of("s3://b", "s3://b/k.jpg") == {"url": "", "n": "2"}
+
+
+def test_of_rows_for_one_the_last_holds(tmp_path: Path) -> None:
+    metadata = written(tmp_path, "path,filename,n\na.jpg,,1\n./a.jpg,,2\n,b.jpg,3\n,b.jpg,4\n,c.jpg,5\n")
+    assert metadata.of("/r", "/r/a.jpg") == {"n": "2"}
+    assert metadata.of("/r", "/r/x/b.jpg") == {"n": "4"}
+    assert (metadata.rows, metadata.unmatched, metadata.duplicates) == (5, 1, 2)
+
+
+def test_rows_are_read_without_asking_for_a_column(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("image,n\nx.jpg,1\n")
+    assert list(rows(tmp_path / "a.csv")) == [{"image": "x.jpg", "n": "1"}]

@@ -29,9 +29,13 @@ from world import World, in_time, run_here
 
 from pictocli.catalog import Catalog
 from pictocli.checkpoint import ModelFiles, fingerprint, lacking, read_spec, read_text_shape
+from pictocli.conditions import compared
 from pictocli.decode import Decoded, Inspected, Recipe, Refused, decode, decode_bytes, inspect
 from pictocli.display import crop, printable, shorten
-from pictocli.errors import PictoError
+from pictocli.errors import ExpressionError, PictoError
+from pictocli.expressions import parse as parse_condition
+from pictocli.expressions import parse_field
+from pictocli.fields import shown
 from pictocli.kinds import not_image, sniff
 from pictocli.labels import forms, resolve_labels
 from pictocli.metadata import Metadata
@@ -41,6 +45,7 @@ from pictocli.references import at_path, find
 from pictocli.render import write
 from pictocli.rules import compile_rule
 from pictocli.schema import memory, to_db
+from pictocli.selection import one_of
 from pictocli.sqlite import SqliteStore
 from pictocli.tables import Page
 from pictocli.taxonomy import parse
@@ -379,6 +384,29 @@ def _label(data: bytes, world: World) -> None:
             assert world.queries.folders(asked) is not None
 
 
+def _where(data: bytes, world: World) -> None:
+    """A condition that parses is answered, and one that does not is marked within it."""
+    text, refused, found = _text(data), None, None
+    try:
+        found = parse_condition(text)
+    except ExpressionError as exc:
+        refused = exc
+    if found is None:
+        assert refused is not None
+        assert 0 <= refused.at <= len(refused.text)
+        assert refused.text in (text, text[:40] + "…")
+        return
+    assert found.text == text
+    assert parse_field(shown(found.field)) == found.field
+    condition = compared(world.queries, found)
+    ids = set(world.queries.passing([condition], None))
+    every = one_of([image_id for (image_id,) in world.queries.db.execute("SELECT id FROM image")])
+    assert set(world.queries.passing([every, condition], None)) == ids
+
+
+_CONDITIONS = _edited(
+    "price<50", ("'", '"', "\\", ".", "in (", ")", ",", "~", "!=", "null", "true", "1e999", "\0", "é")
+)
 _VALUES_OF: dict[str, tuple[str, ...]] = {
     "--threshold": ("0", "1", "0.5", "nan", "-0.0", "1e-320"), "--limit": ("1", "500", "0", "9" * 30),
     "--folder": ("/", "f00"),
@@ -389,16 +417,20 @@ _VALUES_OF: dict[str, tuple[str, ...]] = {
     "--db": ("picto.db", "gone.db", "notes.txt", "sub"), "--model": ("mini", "sub"), "--device": ("cpu",),
     "--metadata": ("notes.txt", "a.png"), "--taxonomy": ("notes.txt", "a.png", "sub"), "--labels": ("notes.txt",),
     "--include": ("*",), "--exclude": ("[", "**"), "--batch-size": ("0", "7"), "--workers": ("-1",),
-    "--pdf-dpi": ("1",),
+    "--pdf-dpi": ("1",), "--where": ("price<50", "a=null", "b<"), "--after": ("30d", "2024"), "--before": ("2024-05",),
+    "--camera": ("canon",), "--near": ("1,2,3", "0,0"),
 }  # fmt: skip
-_TAGGED = ("--objects", "--scenes", "--attributes", "--match", "--limit", "--folder", "--dataset", "--format", "-0")
+_FILTERS = ("--where", "--after", "--before", "--camera", "--near")
+_TAGGED = (
+    "--objects", "--scenes", "--attributes", "--match", "--limit", "--folder", "--dataset", "--format", "-0", *_FILTERS
+)  # fmt: skip
 _EVERYWHERE = ("--db", "--color", "-q", "-v", "-vq", "--", "--help", "--version", "--no-such", "-x")
 _OPTIONS: dict[str, tuple[str, ...]] = {
     "similar": (*_TAGGED, "--threshold", "--everywhere", "--exact", "--stdin"),
     "search": (*_TAGGED, "--min-probability", "--exact"),
     "tags": (*_TAGGED, "--sort"), "show": ("--format",), "info": ("--format", "--check-recall"),
     "taxonomy": ("--format", "--category"),
-    "export": ("--format", "--embeddings", "--dataset", "--folder", "--spreadsheet-safe"),
+    "export": ("--format", "--embeddings", "--dataset", "--folder", "--spreadsheet-safe", *_FILTERS),
     "index": ("--dataset", "--model", "--metadata", "--include", "--exclude", "--batch-size", "--pdf-dpi", "--strict"),
     "embed": ("--model",), "retag": ("--taxonomy",), "reembed": ("--model", "--batch-size"),
     "calibrate": ("--model", "--labels"),
@@ -682,6 +714,7 @@ TARGETS: dict[str, Target] = {
     "names": Target(st.lists(odd_bytes(), min_size=2, max_size=5).map(b"\0".join), _names, 60),
     "reference": Target(odd_text().map(_raw) | st.binary(max_size=20), _reference, 150),
     "label": Target(st.tuples(odd_text(), odd_text()).map("\0".join).map(_raw), _label, 100),
+    "where": Target(_CONDITIONS | odd_text().map(_raw), _where, 200),
     "cli": Target(_command(), _cli, 150),
     "model": Target(_safetensors() | _named_files(), _model, 120),
     "render": Target(_record(), _render, 120),
