@@ -18,6 +18,7 @@ import typer.core
 
 from pictocli import __version__
 from pictocli.cli_asking import search, similar, tags
+from pictocli.cli_duplicates import duplicates
 from pictocli.cli_exchange import import_, thumbnails
 from pictocli.cli_filling import calibrate, embed, index, reembed, retag
 from pictocli.cli_house import merge, mv_root, prune, rm, vacuum
@@ -105,8 +106,8 @@ def _named(command: Callable[..., Any]) -> str:
 
 
 for command in (
-    index, watch, similar, search, tags, show, info, taxonomy, retag, calibrate, embed, reembed, export, import_,
-    thumbnails, prune, rm, mv_root, merge, vacuum, repair,
+    index, watch, similar, search, tags, duplicates, show, info, taxonomy, retag, calibrate, embed, reembed, export,
+    import_, thumbnails, prune, rm, mv_root, merge, vacuum, repair,
 ):  # fmt: skip
     app.command(_named(command), cls=_Command)(command)
 

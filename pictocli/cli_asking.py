@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pictocli.combining import weighted
 from pictocli.display import closer, counted
 from pictocli.errors import PictoError, ValidationError
 from pictocli.options import (
@@ -187,7 +188,16 @@ def _lines(nul: bool) -> Iterator[str]:
 
 def search(
     ctx: typer.Context,
-    text: Annotated[list[str], typer.Argument(metavar="TEXT...", help="Words that describe the picture.")],
+    text: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[TEXT...]", help="Words that describe the picture; 2:sunset counts twice."),
+    ] = None,
+    image: Annotated[
+        list[str] | None, typer.Option("--image", metavar="IMG", help="Mix in a picture, such as 0.5:beach.jpg.")
+    ] = None,
+    without: Annotated[
+        list[str] | None, typer.Option("--not", metavar="TEXT", help="Push away what matches these words.")
+    ] = None,
     min_probability: Annotated[
         float, typer.Option("--min-probability", metavar="P", help="Leave out matches less probable than P, 0 to 1.")
     ] = 0.0,
@@ -214,17 +224,26 @@ def search(
     so results are ranked, not cut; SigLIP's probability stands beside each. --objects, --scenes,
     --attributes, --where, --after, --before, --camera and --near leave only such images to look at, as in picto tags.
 
+    Words, pictures and what --not names are mixed on one scale, each by how its cosines are spread over the library,
+    and get a score in standard deviations. A weight stands before a colon: in TEXT it begins a part of its own; in
+    --image it is one unless a file has that very name. The pictures given are left out.
+
     \b
     Examples:
       picto search a red car in the snow
+      picto search "red car" --image street.jpg --not people
+      picto search 2:sunset 0.5:mountains --image 0.5:id:17
       picto search "sunset over the sea" --limit 10 --dataset holiday
       picto search red --objects car,truck --attributes blurry
     """
     terminal: Terminal = ctx.obj
     labels, filters = asked(objects, scenes, attributes), given(where, after, before, camera, near)
+    if not text and not image:
+        raise ValidationError("words or a picture are needed", 'picto search "a red car", or --image IMG')
     answer = terminal.library().search(
-        " ".join(text), **labels, match=match.value, limit=limit, min_probability=min_probability, dataset=dataset,
-        folder=folder, exact=exact, device=device.value, **filters,
+        _parts(text or []), images=[_weighed(each) for each in image or []],
+        without=[weighted(each) for each in without or []], **labels, match=match.value, limit=limit,
+        min_probability=min_probability, dataset=dataset, folder=folder, exact=exact, device=device.value, **filters,
     )  # fmt: skip
     terminal.rows(answer.results, SimilarImage, terminal.form(form, print0))
     tagged = _with(labels, match, filters)
@@ -235,6 +254,23 @@ def search(
     )
     terminal.comparison(answer, tagged)
     return 0 if answer.results else 1
+
+
+def _parts(words: Sequence[str]) -> list[tuple[float, str]]:
+    """Words as texts with their weights: a word with a weight begins a text, any other goes on with it."""
+    found: list[tuple[float, str]] = []
+    for word in words:
+        weight, rest = weighted(word)
+        if rest != word or not found:
+            found.append((weight, rest))
+        else:
+            found[-1] = found[-1][0], f"{found[-1][1]} {word}"
+    return found
+
+
+def _weighed(image: str) -> tuple[float, str]:
+    """A picture and its weight, which a file's own name is not."""
+    return (1.0, image) if os.path.lexists(image) else weighted(image)
 
 
 def tags(

@@ -64,7 +64,7 @@ BAD_BESIDE = {
         " OR typeof(longitude) NOT IN ('integer', 'real', 'null') OR abs(longitude) > 180"
     ),
     "input": "typeof(digest) <> 'blob'",
-    "fingerprint": "typeof(v) <> 'blob'",
+    "fingerprint": "typeof(v) <> 'blob' OR length(v) <> 1024",
     "page_range": "typeof(pages) <> 'text' OR pages NOT GLOB '[1-9]*' OR pages GLOB '*[^0-9,-]*'",
     "validator": "typeof(etag) <> 'text' OR etag = ''",
 }

@@ -21,6 +21,7 @@ from PIL import Image
 
 from pictocli import documents, jxl, raws
 from pictocli.exif import Capture, capture_of
+from pictocli.fingerprints import fingerprint
 from pictocli.kinds import IMAGE_SUFFIXES, Limits, RefusalError, not_image, sniff
 from pictocli.pdfs import OPEN, Opening
 from pictocli.pixels import measure
@@ -99,7 +100,8 @@ class Recipe:
 class Decoded:
     """One upright page. pixels: uint8 [size, size, 3]. width, height: of the upright original. ms: wall time spent.
 
-    digest: of pixels and measures, from which embedding and tags are made. capture: what its camera wrote into it.
+    digest: of pixels and measures, from which embedding and tags are made. fingerprint: as `fingerprints` makes it.
+    capture: what its camera wrote into it.
     """
 
     pixels: NDArray[np.uint8]
@@ -109,6 +111,7 @@ class Decoded:
     thumbnail: bytes | None
     ms: float
     digest: bytes
+    fingerprint: bytes
     capture: Capture | None = None
 
 
@@ -168,6 +171,7 @@ def decode(
             pixels = resize(image, recipe.size, recipe.resample)
             measures = measure(image, stored_size=size, jpeg_quantization=tables)
             thumbnail = _thumbnail(image, recipe.thumbnail_width) if recipe.thumbnail else None
+            mark = fingerprint(pixels)
     except RefusalError as exc:
         return Refused(str(exc), kind)
     except MemoryError:
@@ -179,7 +183,7 @@ def decode(
             return Refused((exc.strerror or str(exc)).lower(), "unreadable")
         return Refused("truncated" if "truncated" in str(exc).lower() else f"damaged {kind.upper()}", kind)
     seen, ms = digest(pixels, measures), (time.perf_counter() - started) * 1000
-    return Decoded(pixels, *size, measures, thumbnail, ms, seen, capture)
+    return Decoded(pixels, *size, measures, thumbnail, ms, seen, mark, capture)
 
 
 def decode_bytes(data: bytes, recipe: Recipe) -> Decoded | Refused:

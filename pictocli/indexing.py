@@ -211,7 +211,7 @@ class Indexer:
             PageRow(
                 work.file, page, page_of.width, page_of.height, page_of.measures, page_of.ms + share * (at in new),
                 vectors.get(at), tags.get(at), page_of.thumbnail, page_of.digest if at in vectors else None,
-                page_of.capture,
+                page_of.capture, page_of.fingerprint,
             )
             for at, (work, page, page_of) in enumerate(batch.pages)
         ]  # fmt: skip

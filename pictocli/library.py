@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Unpack, cast
 
 from pictocli.damage import Damage, RepairReport
+from pictocli.grouped import Duplicates
 from pictocli.protocols import NoProgress, Progress
+from pictocli.questions import question
 from pictocli.reading import MAX_LIMIT, Reader
 from pictocli.records import (
     CalibrationReport,
@@ -313,6 +315,31 @@ class Library(Reader):
 
         self.close()
         return export_thumbnails(self.path, os.fspath(destination), self.progress, **options)
+
+    @question
+    def duplicates(
+        self,
+        *,
+        exact: bool = False,
+        threshold: float = 0.93,
+        keep: str | None = None,
+        pages: bool = False,
+        dataset: str | None = None,
+        folder: str | None = None,
+    ) -> Duplicates:
+        """Groups of images that show the same picture; an image is in one group at most.
+
+        exact: the same bytes only; else also copies that were resized, recompressed, marked, turned by 90° or cropped
+        by up to 15 % a side, by fingerprints that `index` makes. threshold: least similarity of such, 0.93..1. keep:
+        puts the "largest" (in pixels, then bytes), "oldest" or "newest" (as it was taken, else changed) or "first" (by
+        id) of each group first and marks it. pages: pages of PDFs and of TIFFs with several, too.
+        Raises ValidationError, NotFoundError, StoreError.
+        """
+        from pictocli.duplicates import duplicates
+
+        return duplicates(
+            self._queries(), Scope(dataset, folder), keep, threshold, self.progress, exact=exact, pages=pages
+        )
 
     def by_similarity(
         self, image: ImageLike, threshold: float = 0.6, limit: int = 50, folder_path: str | None = None

@@ -163,6 +163,27 @@ class Queries(Selection):
             require(distance is not None, f"the embedding of image {image_id} is not made of numbers")
         return [(image_id, 1.0 - distance) for image_id, distance in found]
 
+    def cosines(self, vector: bytes, count: int) -> list[float]:
+        """The cosines of `vector` (float32 bytes) with at most `count` contents, evenly spread over the library."""
+        last = int(self.db.execute("SELECT ifnull(max(content_id), 0) FROM embedding").get)
+        ids = json.dumps([at * last // count for at in range(1, count + 1)] if last > count else list(range(last + 1)))
+        rows = self.db.execute(
+            "SELECT vec_distance_cosine(v, ?) FROM embedding WHERE content_id IN (SELECT value FROM json_each(?))",
+            (vector, ids),
+        )
+        found = [1.0 - distance for (distance,) in rows if distance is not None]
+        require(all(-2 < cosine < 2 for cosine in found), "an embedding is not made of numbers")
+        return found
+
+    def cosines_of(self, vector: bytes, ids: Sequence[int]) -> dict[int, float]:
+        """Image id → the cosine of its embedding with `vector` (float32 bytes)."""
+        rows = self.db.execute(
+            "SELECT i.id, vec_distance_cosine(e.v, ?) FROM image i JOIN embedding e ON e.content_id = i.content_id"
+            " WHERE i.id IN (SELECT value FROM json_each(?))",
+            (vector, json.dumps(list(ids))),
+        )
+        return {image_id: 1.0 - distance for image_id, distance in rows}
+
     def lost(self, folders: list[int] | None) -> int:
         """How many images in scope should have an embedding and have none. Those of an unfinished file may wait."""
         where = "" if folders is None else " AND i.folder_id IN (SELECT value FROM json_each(:folders))"

@@ -26,6 +26,7 @@ from pictocli.stored import require
 if TYPE_CHECKING:
     from pictocli.brain import Model
     from pictocli.filters import Filters
+    from pictocli.several import Weighed
 
 __all__ = ["MAX_LIMIT", "Reader"]
 
@@ -105,8 +106,10 @@ class Reader(Questions):
     @question
     def search(
         self,
-        text: str,
+        text: Weighed[str] | Sequence[Weighed[str]] = "",
         *,
+        images: Sequence[Weighed[ImageLike]] = (),
+        without: Sequence[Weighed[str]] = (),
         objects: Sequence[str] | None = None,
         scenes: Sequence[str] | None = None,
         attributes: Sequence[str] | None = None,
@@ -121,6 +124,11 @@ class Reader(Questions):
     ) -> Answer:
         """Images that match words, best first, each with its cosine and SigLIP's probability.
 
+        images: pictures to mix in, as those of `similar`; without: words to push away. Each, and each of several texts,
+        may be a (weight, value) pair; the weight is 1 otherwise. Of several parts each counts by how its cosines are
+        spread over the library (`combining`); results then have a score and the cosine with each part, no probability,
+        and leave the images given out.
+
         objects, scenes, attributes, match, filters: as those of `similar`. min_probability: least probability, 0..1.
         The first search for words runs the model's text half; the database keeps their embedding. Raises
         ValidationError, NotFoundError, ModelError.
@@ -133,7 +141,20 @@ class Reader(Questions):
         queries, spec = self._queries(), self._spec()
         folders = queries.folders(Scope(dataset, folder))  # a wrong scope or label is told before a model is loaded
         asked = carrying(queries, objects, scenes, attributes, match) + _filtering(queries, filters)
-        vector = text_vector(self.path, queries, text, lambda: self._own_model(device).text_embedder)
+        texts: list[Weighed[str]] = [text] * (text != "") if isinstance(text, str | tuple) else list(text)
+
+        def embedded(words: str) -> bytes:
+            return text_vector(self.path, queries, words, lambda: self._own_model(device).text_embedder)
+
+        if images or without or len(texts) > 1:
+            from pictocli.several import Several, combined
+
+            if min_probability:
+                raise ValidationError("a probability is of words alone", "leave --min-probability out")
+            several = Several(queries, texts, images, without, embedded, lambda found: self._vector(found, device))
+            scope = Scope(dataset, folder)
+            return combined(queries, self._holding, several, scope, asked, limit, exact=exact)
+        vector = embedded("" if not texts else texts[0] if isinstance(texts[0], str) else texts[0][1])
         found = near(
             queries, self._holding, vector, folders, asked, limit,
             lambda cosine: probability(spec, cosine) >= min_probability, exact=exact,

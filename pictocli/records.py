@@ -88,12 +88,15 @@ class SimilarImage(Image):
     """An image with its cosine similarity (−1..1) to the query; probability is SigLIP's own, for text queries only.
 
     closer_than: the share (0..1) of random pairs of the library that are less similar; None for text queries, and in a
-    library too small to say.
+    library too small to say. score, parts: for queries of several parts, standard deviations above the library's mean,
+    and the cosine with each part by its name; the similarity is that to all of them together.
     """
 
     similarity: float
     closer_than: float | None = None
     probability: float | None = None
+    score: float | None = None
+    parts: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

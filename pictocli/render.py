@@ -14,6 +14,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any, BinaryIO
 
 from pictocli.damage import Damage
+from pictocli.grouped import Copy, Group
 from pictocli.records import (
     Embedded,
     Exported,
@@ -30,18 +31,19 @@ from pictocli.reports import Change, Forgotten
 __all__ = ["FORMATS", "Row", "as_object", "write"]
 
 FORMATS = ("table", "tsv", "csv", "json", "jsonl", "paths")
-Row = Image | Label | LibraryInfo | Embedded | IndexReport | Damage | Forgotten | Change
+Row = Image | Label | LibraryInfo | Embedded | IndexReport | Damage | Forgotten | Change | Group
 
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 _FORMULA = re.compile(r"\A(?=[=+\-@\t\r\n＝＋－＠])")  # what a cell begins with that a spreadsheet runs, or drops
 _IMAGE = (
-    "image_id", "path", "filename", "dataset", "folder", "page", "similarity", "closer_than", "probability", "matched",
-    "tags", "metadata", "thumbnail_url", "width", "height", "processing_time_ms",
+    "image_id", "path", "filename", "dataset", "folder", "page", "similarity", "closer_than", "probability", "score",
+    "parts", "matched", "tags", "metadata", "thumbnail_url", "width", "height", "processing_time_ms",
 )  # fmt: skip
 _DETAIL = (
     "scores", "kind", "size", "modified", "taken_at", "camera", "latitude", "longitude", "indexed_at", "content_hash",
     "model", "measures", "has_thumbnail", "copies",
 )  # fmt: skip
+_COPY = ("kind", "kept", "size")
 
 
 def write(
@@ -74,21 +76,29 @@ def write(
             for cells in _tsv(row):
                 _line(out, "\t".join(cell.translate(_ESCAPES) for cell in ([reference] if reference else []) + cells))
     else:
-        for row in rows:
-            if isinstance(row, Image | Embedded | Forgotten):
+        for at, row in enumerate(rows):
+            if isinstance(row, Group):
+                _group_paths(row, out, form, at > 0)
+            elif isinstance(row, Image | Embedded | Forgotten):
                 _line(out, row.path, b"\0" if form == "print0" else b"\n")
 
 
 def as_object(row: Row, reference: str = "") -> dict[str, Any]:
     """A record as JSON sees it, its keys in their documented order."""
     named = {"reference": reference} if reference else {}
+    if isinstance(row, Group):
+        return {"group": row.group, "images": [as_object(each) for each in row.images]}
     if not isinstance(row, Image):
         return {**named, **_plain(row), **(_bytes_of(row.path) if isinstance(row, Forgotten | Change) else {})}
     names = [name for name in _IMAGE if hasattr(row, name)]
     if isinstance(row, SimilarImage):  # pictures are compared with other pairs, words have a probability
-        names.remove("probability" if row.probability is None else "closer_than")
+        words, several = row.probability is not None, row.parts is not None
+        unfit = {"closer_than": words or several, "probability": not words, "score": not several, "parts": not several}
+        names = [name for name in names if not unfit.get(name)]
     if isinstance(row, ImageDetail | Exported):
         names += [name for name in _DETAIL if hasattr(row, name)]
+    if isinstance(row, Copy):
+        names += _COPY
     if isinstance(row, Exported) and row.embedding is not None:
         names.append("embedding")
     found: dict[str, Any] = named | {name: _plain(getattr(row, name)) for name in names}
@@ -96,6 +106,9 @@ def as_object(row: Row, reference: str = "") -> dict[str, Any]:
         found["similarity"] = round(found["similarity"], 6)
     if found.get("closer_than") is not None:
         found["closer_than"] = round(found["closer_than"], 6)
+    if "parts" in found:
+        found["score"] = round(found["score"], 4)
+        found["parts"] = {name: round(cosine, 6) for name, cosine in found["parts"].items()}
     if "probability" in found:
         found["probability"] = float(f"{found['probability']:.4g}")
     found["processing_time_ms"] = round(row.processing_time_ms, 1)
@@ -142,6 +155,8 @@ def _tsv(row: Row) -> list[list[str]]:
         return [[f"{row.similarity:.4f}", row.path]]
     if isinstance(row, TaggedImage):
         return [[",".join(row.matched), row.path]]
+    if isinstance(row, Group):
+        return [[str(row.group), _how(each), each.path] for each in row.images]
     if isinstance(row, Damage):
         return [[row.what, str(row.count), row.example or "", row.remedy]]
     if isinstance(row, Forgotten):
@@ -153,10 +168,35 @@ def _tsv(row: Row) -> list[list[str]]:
     return [[key, value if isinstance(value, str) else _json(value)] for key, value in as_object(row).items()]
 
 
+def _how(copy: Copy) -> str:
+    """What an image is in its group, in a word: kept, first, exact, same, or how similar a near one is."""
+    if copy.kind == "first":
+        return "first" if copy.kept is None else "kept"
+    return f"{copy.similarity:.4f}" if copy.kind == "near" else copy.kind
+
+
+def _group_paths(group: Group, out: BinaryIO, form: str, later: bool) -> None:
+    """All of a group, after an empty line; or, where one is kept, the others."""
+    if later and form == "paths" and group.images[0].kept is None:
+        _line(out, "")
+    for each in group.images:
+        if not each.kept:
+            _line(out, each.path, b"\0" if form == "print0" else b"\n")
+
+
+def _copies(rows: Iterable[tuple[Row, str]]) -> Iterable[tuple[Mapping[str, Any], Row]]:
+    """The objects of one CSV line each."""
+    for row, reference in rows:
+        if isinstance(row, Group):
+            yield from (({"group": row.group} | as_object(each), each) for each in row.images)
+        else:
+            yield as_object(row, reference), row
+
+
 def _csv(rows: Iterable[tuple[Row, str]], out: BinaryIO, header: Sequence[str], spreadsheet_safe: bool) -> None:
     _csv_line(out, header)
-    for row, reference in rows:
-        found = as_object(row, reference)
+    for given, row in _copies(rows):
+        found = dict(given)
         if isinstance(row, Image):
             found |= {name: "|".join(labels) for name, labels in found.pop("tags").items()}
         cells = [_cell(found.get(name)) for name in header]
@@ -164,9 +204,12 @@ def _csv(rows: Iterable[tuple[Row, str]], out: BinaryIO, header: Sequence[str], 
 
 
 def _columns(kind: type[Row]) -> list[str]:
+    if issubclass(kind, Group):
+        return ["group", *_columns(Copy), *_COPY]
     if not issubclass(kind, Image):
         return [each.name for each in fields(kind)]
-    names = [name for name in _IMAGE if name in kind.__dataclass_fields__]
+    fitting = [name for name in _IMAGE if name not in ("score", "parts")]  # a CSV has one header for all questions
+    names = [name for name in fitting if name in kind.__dataclass_fields__]
     if issubclass(kind, ImageDetail | Exported):
         names += [name for name in _DETAIL if name in kind.__dataclass_fields__]
     at = names.index("tags")

@@ -59,8 +59,8 @@ class FileRow:
 class PageRow:
     """One decoded page on its way into the database.
 
-    vector: float32 bytes. None, as for tags, thumbnail and capture, keeps what is stored. digest: of what the vector is
-    made of. capture: a row of that table.
+    vector: float32 bytes. None, as for all after it, keeps what is stored. digest: of what the vector is made of.
+    capture: a row of that table.
     """
 
     file: FileRow
@@ -74,6 +74,7 @@ class PageRow:
     thumbnail: bytes | None
     digest: bytes | None = None
     capture: tuple[int | None, str | None, float | None, float | None] | None = None
+    fingerprint: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +208,7 @@ class SqliteStore(Catalog):
         )  # fmt: skip
         content_id = int(stored.get)
         beside = (("embedding", "v", row.vector), ("thumbnail", "jpeg", row.thumbnail), ("input", "digest", row.digest))
-        for table, column, blob in beside:
+        for table, column, blob in (*beside, ("fingerprint", "v", row.fingerprint)):
             if blob is not None:
                 self.db.execute(
                     f"INSERT INTO {table} VALUES(?1, ?2) ON CONFLICT(content_id) DO UPDATE SET {column} = ?2",

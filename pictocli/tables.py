@@ -14,6 +14,7 @@ from rich.text import Text
 
 from pictocli.damage import Damage
 from pictocli.display import bar, crop, fraction, pad, percent, printable, shorten, shown_path, size_of
+from pictocli.grouped import Copy, Group
 from pictocli.records import (
     CATEGORIES,
     Image,
@@ -61,6 +62,9 @@ class Page:
     def similar(self, images: Sequence[SimilarImage]) -> None:
         """Score, bar, path; from 80 columns how unusual it is, from 120 id and tags, from 200 size, date, dataset."""
         width = self._console.width
+        if any(image.parts is not None for image in images):
+            self._combined(images)
+            return
         words = any(image.probability is not None for image in images)
         shares = [image.closer_than for image in images if image.closer_than is not None]
         closer = percent(shares) if width >= _WITH_CLOSER and len(shares) == len(images) else []
@@ -74,6 +78,17 @@ class Page:
             columns += [_Column("size", right=True), _Column("date"), _Column("dataset", shrinks=True)]
         rows = [(self._cells(image, closer[at : at + 1]), image) for at, image in enumerate(images)]
         self._table(columns, rows, headed=words or bool(closer))
+
+    def _combined(self, images: Sequence[SimilarImage]) -> None:
+        """Score, from 80 columns the cosine with each part, path."""
+        names = list(images[0].parts or {}) if self._console.width >= _WITH_CLOSER else []
+        heads = [crop(self._spelled(printable(os.path.basename(name) or name)), 14, self._mark) for name in names]
+        columns = [_Column("score", "bold", right=True), *(_Column(head, right=True) for head in heads)]
+        rows = [
+            ([f"{image.score or 0:+.2f}", *(f"{(image.parts or {})[name]:+.3f}" for name in names)], image)
+            for image in images
+        ]
+        self._table(columns, rows, headed=True)
 
     def _cells(self, image: SimilarImage, closer: Sequence[str]) -> list[str]:
         width, main = self._console.width, image.similarity if image.probability is None else image.probability
@@ -94,6 +109,21 @@ class Page:
         labelled = any(image.matched for image in images)
         columns = [_Column("id", right=True)] + [_Column("matched", "bold", shrinks=True)] * labelled
         rows = [([str(image.image_id)] + [_scored(image.matched)] * labelled, image) for image in images]
+        self._table(columns, rows, headed=True)
+
+    def groups(self, groups: Sequence[Group]) -> None:
+        """Group, what each image is in it, its size in pixels from 60 columns, in bytes from 80, path."""
+        width = self._console.width
+        columns = [_Column("group", right=True), _Column(style="bold")]
+        columns += [_Column("size", right=True)] * (width >= _WITH_BAR) + [_Column(right=True)] * (
+            width >= _WITH_CLOSER
+        )
+        rows: list[tuple[list[str], Image]] = []
+        for group in groups:
+            for at, image in enumerate(group.images):
+                cells = ["" if at else str(group.group), _how(image)]
+                cells += [self._spelled(f"{image.width}×{image.height}")] * (width >= _WITH_BAR)
+                rows.append((cells + [size_of(image.size)] * (width >= _WITH_CLOSER), image))
         self._table(columns, rows, headed=True)
 
     def labels(self, labels: Sequence[Label]) -> None:
@@ -241,6 +271,13 @@ class Page:
             return text
         encoding = self._console.encoding
         return text.translate(_ASCII).encode(encoding, "backslashreplace").decode(encoding)
+
+
+def _how(copy: Copy) -> str:
+    """kept, exact, or how similar: what an image is in its group."""
+    if copy.kind == "near":
+        return f"{copy.similarity:.3f}"
+    return "kept" if copy.kept else copy.kind
 
 
 def _top(image: Image) -> str:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, cast
 
 from pictocli.damage import Damage, RepairReport
-from pictocli.display import counted, marked, pad, printable, shown_path, time_of
+from pictocli.display import counted, marked, pad, printable, shown_path, size_of, time_of
 from pictocli.errors import ExpressionError, NotFoundError, PictoError, ValidationError
+from pictocli.grouped import Duplicates, Group
 from pictocli.library import MAX_LIMIT, Library, open_library
 from pictocli.options import Format
 from pictocli.progress import Bar
@@ -74,7 +75,7 @@ class Terminal:
 
         Raises ValidationError for the paths of what has none.
         """
-        if form in ("paths", "print0") and not issubclass(kind, Image | Forgotten):
+        if form in ("paths", "print0") and not issubclass(kind, Image | Forgotten | Group):
             raise ValidationError("there are no paths to print here", "--format table, tsv, csv, json or jsonl")
         if form == "table":
             self._table(rows, kind, references)
@@ -99,6 +100,8 @@ class Terminal:
             page.damages(rows)
         elif kind is Forgotten:
             page.forgotten(rows)
+        elif kind is Group:
+            page.groups(rows)
         elif kind is ImageDetail:
             page.detail(rows[0])
         elif kind is LibraryInfo:
@@ -168,6 +171,28 @@ class Terminal:
         if self.settings.verbose:
             path = "fast path: 1-bit codes chose the few thousand that were compared exactly; --exact compares all"
             self.talk(path if answer.approximate else f"exact: every image in scope{tagged} was compared")
+
+    def copies(self, found: Duplicates, exact: bool, where: str) -> None:
+        """How many groups there are and what could go, and what was not compared."""
+        images = [each for group in found.groups for each in group.images]
+        if not images:
+            kind = "exact duplicates" if exact else "duplicates"
+            self.talk(printable(f"no {kind} among {counted(found.considered, 'image')} {where}"))
+        elif (sys.stdout.isatty() and sys.stderr.isatty()) or self.settings.verbose:
+            spare = [each for group in found.groups for each in group.images[1:]]
+            size = size_of(sum(each.size for each in spare))
+            parts = [
+                counted(len(found.groups), "group"),
+                counted(len(images), "image"),
+                f"{len(spare):,} could go: {size}",
+            ]
+            self.talk(f"{', '.join(parts)}, {time_of(found.seconds)}")
+        if found.lacking:
+            lack = f"{counted(found.lacking, 'image')} had no fingerprint: only exact copies of them were found"
+            self.talk(f"{self._paint('warning', 33)}: {lack}")
+            self.hint("picto index --force with the same folders makes fingerprints")
+        if found.plain and self.settings.verbose:
+            self.talk(f"{counted(found.plain, 'image')} of nearly one colour: only exact copies of them were found")
 
     def summary(self, report: IndexReport, *, nothing_found: bool = False) -> None:
         """What an index run did, each skipped file with its reason, each missing PATH."""

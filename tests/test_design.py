@@ -27,37 +27,39 @@ MODULES = sorted(path.stem for path in HOUSE.glob("*.py") if path.stem != "__ini
 # A module imports from the rows above its own, never from its own row or below.
 ROWS = (
     ("errors", "records", "damage", "display", "progress", "interrupts"),
-    ("reports",),
+    ("reports", "grouped"),
     ("weights", "migrations", "workers", "tabular"),
     ("protocols", "schema", "rules", "checkpoint", "text", "scan", "kinds", "metadata", "expressions", "preprocess",
      "claims", "render", "tables", "pairs", "toml_lines", "openvino_vision", "silence", "steady", "stored",
      "consistency", "rgb", "exif", "pdfs", "sizes", "bucket", "parquet"),
     ("catalog", "retagging", "taxonomy", "hub", "siglip", "tower", "pixels", "documents", "inputs", "jxl", "raws",
-     "places", "given"),
-    ("selection", "rows", "fields"),
-    ("tagging", "sqlite", "queries", "decode", "soundness", "conditions", "links"),
+     "places", "given", "fingerprints", "lookalikes"),
+    ("selection", "rows", "fields", "matching"),
+    ("tagging", "sqlite", "queries", "decode", "soundness", "conditions", "links", "copies"),
     ("calibration", "candidates", "references", "words", "labels", "overview", "staging", "codes",
-     "checking", "forgetting", "opening"),
+     "checking", "forgetting", "opening", "combining", "duplicates"),
     ("brain", "fitting", "labelled", "holding", "recall", "salvage", "mending", "filters", "merging", "keeping"),
     ("pipeline", "questions", "repairing", "publishing", "exporting", "joining", "removing", "trail"),
     ("looking", "planning", "nearest", "reembedding", "calibrating"),
-    ("indexing",),
+    ("indexing", "several"),
     ("reading", "filling"),
     ("importing", "watching"),
     ("library", "options"),
     ("terminal",),
-    ("cli_asking", "cli_exchange", "cli_filling", "cli_house", "cli_keeping", "cli_showing", "cli_watching"),
+    ("cli_asking", "cli_duplicates", "cli_exchange", "cli_filling", "cli_house", "cli_keeping", "cli_showing",
+     "cli_watching"),
     ("cli",),
 )  # fmt: skip
 ROW = {name: number for number, row in enumerate(ROWS) for name in row}
 
 COMMANDS = {
-    "cli_asking", "cli_exchange", "cli_filling", "cli_house", "cli_keeping", "cli_showing", "cli_watching",
+    "cli_asking", "cli_duplicates", "cli_exchange", "cli_filling", "cli_house", "cli_keeping", "cli_showing",
+    "cli_watching",
 }  # fmt: skip
 STORE = {
-    "catalog", "checking", "codes", "conditions", "consistency", "fields", "forgetting", "inputs", "links", "mending",
-    "merging", "migrations", "overview", "queries", "recall", "retagging", "rows", "salvage", "schema", "selection",
-    "soundness", "sqlite", "staging",
+    "catalog", "checking", "codes", "conditions", "consistency", "copies", "fields", "forgetting", "inputs", "links",
+    "mending", "merging", "migrations", "overview", "queries", "recall", "retagging", "rows", "salvage", "schema",
+    "selection", "soundness", "sqlite", "staging",
 }  # fmt: skip
 HEAVY = (
     "torch",
@@ -190,7 +192,7 @@ def test_only_the_command_line_prints_and_exits(name: str) -> None:
     assert not found & {"print", "breakpoint", "os._exit", "quit", "exit"}
     if name != "cli":
         assert "sys.exit" not in found
-    if name not in {"cli", "cli_asking", "cli_filling", "cli_keeping", "terminal"}:
+    if name not in {"cli", "cli_asking", "cli_duplicates", "cli_filling", "cli_keeping", "terminal"}:
         assert not [call for call in found if call.startswith("sys.stdout")]
 
 
@@ -213,6 +215,7 @@ PUT_IN = {
     "checking": {"sql"},
     "conditions": {"changed", "column", "held", "listed", "taken", "term"},
     "consistency": {"_whole('page')", "bad", "table"},
+    "copies": {"where"},
     "forgetting": {"where"},
     "mending": {
         "BAD_BESIDE['page_range']",
