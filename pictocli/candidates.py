@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import os
+import stat
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
+from pictocli.downloads import Fetched
 from pictocli.inputs import pages_held
 from pictocli.kinds import LATE_SUFFIXES, Limits
 from pictocli.links import Links, asked_width
+from pictocli.listed import Named
 from pictocli.metadata import Metadata
+from pictocli.objects import objects
 from pictocli.pdfs import LOCKED, Opening, Pages
 from pictocli.protocols import Progress
 from pictocli.records import IndexReport, Skipped
-from pictocli.scan import Found, Rules, walk
+from pictocli.remote import Remote
+from pictocli.scan import LATEST, Found, Rules, walk
 from pictocli.sqlite import KnownFile, SqliteStore
+from pictocli.urls import is_url, spelled, stored
 
 __all__ = ["Candidate", "Candidates", "IndexOptions", "Pending", "Target"]
 
@@ -25,8 +30,9 @@ __all__ = ["Candidate", "Candidates", "IndexOptions", "Pending", "Target"]
 class IndexOptions:
     """What the user asked for; see `picto index --help`. pdf_dpi None: 72 for new files, as they are for known ones.
 
-    thumbnail_width: px; None is what the library was last asked for, else 640.
-    never: full paths that are no pictures whatever they hold, such as the database itself.
+    thumbnail_width: px; None is what the library was last asked for, else 640. never: full paths that are no pictures
+    whatever they hold, such as the database itself. remote: what fetches URLs, None when there are none to index.
+    named: files and URLs of a list, whose fields go with the images.
     """
 
     batch_size: int | None = None
@@ -43,11 +49,13 @@ class IndexOptions:
     force: bool = False
     dry_run: bool = False
     never: frozenset[str] = frozenset()
+    remote: Remote | None = None
+    named: Named | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A root to index, or, with `only`, just the files so named in its folder `folder`.
+    """A root to index, or its folder `folder`; with `only`, just the files so named there, with `named` those below it.
 
     root_id: None when the root is new and this is a dry run.
     """
@@ -56,6 +64,7 @@ class Target:
     root: str
     folder: str = ""
     only: frozenset[str] | None = None
+    named: Named | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +84,10 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A file that is new, changed, or lacks something. path: in full. named: the user named this very file."""
+    """A file that is new, changed, or lacks something. path: in full, or its URL. named: the user named this very file.
+
+    validator: by which its server may say that it is unchanged, "" when it must come. spooled: its bytes, fetched.
+    """
 
     root: str
     path: str
@@ -83,6 +95,28 @@ class Candidate:
     found: Found
     known: KnownFile | None
     named: bool = False
+    validator: str = ""
+    spooled: Fetched | None = None
+
+    @property
+    def url(self) -> str | None:
+        """Where its bytes must be fetched from, None for a file of this machine."""
+        return self.path if is_url(self.root) else None
+
+    @property
+    def local(self) -> str:
+        """Where its bytes can be read."""
+        return self.path if self.spooled is None else self.spooled.path
+
+    @property
+    def size(self) -> int:
+        """Bytes that lie here because they were fetched."""
+        return 0 if self.spooled is None else self.spooled.here
+
+    def release(self) -> None:
+        """Its bytes are needed no more."""
+        if self.spooled is not None:
+            self.spooled.release()
 
 
 class Candidates:
@@ -95,19 +129,14 @@ class Candidates:
 
     def pending(self, target: Target) -> Iterator[Pending]:
         """The folders of one root where files need work, in the order of their paths."""
-        rules = self.options.rules if target.only is None else Rules(hidden=True, follow=True)
-        for folder, files in walk(target.root, rules, self.report.skipped.append, target.folder):
-            if target.only is not None:
-                if folder != target.folder:
-                    return
-                files = [found for found in files if found.name in target.only]
+        for folder, files, etags in self._folders(target):
             here = os.path.join(target.root, folder, "")
             never = {path.removeprefix(here) for path in self.options.never}
             files = [found for found in files if found.name not in never]
             if not files:
                 continue
             folder_id = self._folder(target, folder)
-            work = self._unsettled(target, here, folder_id, files)
+            work = self._unsettled(target, here, folder_id, files, etags)
             if work:
                 self.count += len(work)
                 self.progress.found(self.count)
@@ -117,10 +146,15 @@ class Candidates:
     def of(self, pending: Pending) -> Iterator[Candidate]:
         """The files of one folder that need work, in the order of their names."""
         here = os.path.join(pending.target.root, pending.folder, "")
-        known, named = self.store.known(pending.folder_id), pending.target.only is not None
+        known, named = self.store.known(pending.folder_id), _is_named(pending.target)
+        etags, bare = {}, self._bare(pending.folder_id)
+        if pending.target.named is not None and is_url(here):
+            etags = self.store.validators(pending.folder_id)
         for found in map(Found, pending.names.split("/"), pending.sizes, pending.times):
+            held, path = known.get(found.name), spelled(here + found.name)
+            asked = held is not None and found.name in etags and not self._lacks(held, held.size is None, found, bare)
             yield Candidate(
-                pending.target.root, here + found.name, pending.folder_id, found, known.get(found.name), named
+                pending.target.root, path, pending.folder_id, found, held, named, etags[found.name] if asked else ""
             )
 
     def opening(self, candidate: Candidate) -> Opening:
@@ -142,13 +176,68 @@ class Candidates:
 
     def pass_metadata(self, candidate: Candidate) -> None:
         """Store the fields of the metadata file for a file's images, if it names any."""
-        metadata = self.options.metadata
-        if metadata is None:
-            return
-        fields: Mapping[str, Any] | None = metadata.of(candidate.root, candidate.path)
+        metadata, named, fields = self.options.metadata, self.options.named, None
+        if metadata is not None:
+            fields = metadata.of(candidate.root, candidate.path)
+        if named is not None:
+            passed = named.fields(stored(candidate.path) if candidate.url else candidate.path)
+            fields = fields if passed is None else {**(fields or {}), **passed}
         if fields is not None and not self.options.dry_run:
             changed = self.store.set_metadata(candidate.folder_id, candidate.found.name, fields)
             self.report.described += changed
+
+    def settled(self, candidate: Candidate) -> None:
+        """Count a known file that needs no work."""
+        assert candidate.known is not None
+        held = candidate.known
+        reason = held.reason or ("not an image" if candidate.named and held.kind == "other" else None)
+        if reason is not None:
+            self.report.skipped.append(Skipped(candidate.path, reason))
+        else:
+            self.report.unchanged += held.kind != "other"
+        self.pass_metadata(candidate)
+
+    def _folders(self, target: Target) -> Iterator[tuple[str, Sequence[Found], Mapping[str, str] | None]]:
+        """Folders with their files, and with the ETags of these where a listing tells them."""
+        skip = self.report.skipped.append
+        if target.named is not None:
+            for path, names in target.named.below(target.root):
+                look = _unseen if is_url(path) else self._looked_at
+                yield path[len(target.root.rstrip("/")) + 1 :], look(path, names), None
+        elif is_url(target.root):
+            assert self.options.remote is not None
+            yield from objects(self.options.remote, target.root, target.folder, self.options.rules, skip)
+        else:
+            rules = self.options.rules if target.only is None else Rules(hidden=True, follow=True)
+            for folder, files in walk(target.root, rules, skip, target.folder):
+                if target.only is None:
+                    yield folder, files, None
+                elif folder == target.folder:
+                    yield folder, [found for found in files if found.name in target.only], None
+                    return
+
+    def _looked_at(self, folder: str, names: Sequence[str]) -> list[Found]:
+        """Those of the named files that are there."""
+        found = []
+        for name in names:
+            try:
+                seen = os.stat(os.path.join(folder, name))
+            except OSError as exc:
+                reason = "no such file" if isinstance(exc, FileNotFoundError) else (exc.strerror or "").lower()
+                self.report.skipped.append(Skipped(os.path.join(folder, name), reason))
+                continue
+            if stat.S_ISREG(seen.st_mode):
+                found.append(Found(name, seen.st_size, min(seen.st_mtime_ns, LATEST)))
+            else:
+                self.report.skipped.append(Skipped(os.path.join(folder, name), "not a regular file"))
+        return found
+
+    def _bare(self, folder_id: int) -> set[str]:
+        """Files without a thumbnail, or with one of another width, where these are asked for."""
+        if not self.options.thumbnails:
+            return set()
+        bare = self.store.without_thumbnail(folder_id)
+        return bare if self._width is None else bare | Links(self.store.db).misfits(folder_id, self._width)
 
     def _folder(self, target: Target, folder: str) -> int:
         """The folder's id, made unless this is a dry run; -1, which no folder has, when it is unknown."""
@@ -156,31 +245,35 @@ class Candidates:
             return -1
         return self.store.folder_id(target.root_id, folder, create=not self.options.dry_run) or -1
 
-    def _unsettled(self, target: Target, here: str, folder_id: int, files: Sequence[Found]) -> list[Found]:
-        """Those of a folder's files that need work; the others are counted. here: the folder's path, with its "/"."""
-        known = self.store.known(folder_id)
-        bare = self.store.without_thumbnail(folder_id) if self.options.thumbnails else set()
-        if self.options.thumbnails and self._width is not None:
-            bare |= Links(self.store.db).misfits(folder_id, self._width)
-        work, named = [], target.only is not None
+    def _unsettled(
+        self, target: Target, here: str, folder_id: int, files: Sequence[Found], etags: Mapping[str, str] | None
+    ) -> list[Found]:
+        """Those of a folder's files that need work; the others are counted. here: the folder's path, with its "/".
+
+        etags: those of a listing. A URL that was named alone is always asked for.
+        """
+        known, named, remote = self.store.known(folder_id), _is_named(target), is_url(here)
+        held_etags = self.store.validators(folder_id) if remote else {}
+        bare, work = self._bare(folder_id), []
         for found in files:
             held = known.get(found.name)
-            if held is None or self._lacks(held, found, bare):
+            if held is None or (remote and etags is None):
                 work.append(found)
+                self.report.asked += held is not None and found.name in held_etags
                 continue
-            reason = held.reason or ("not an image" if named and held.kind == "other" else None)
-            if reason is not None:
-                self.report.skipped.append(Skipped(here + found.name, reason))
+            changed = held.size != found.size or held.mtime_ns != found.mtime_ns
+            if etags is not None and etags[found.name]:
+                changed = held.size != found.size or etags[found.name] != held_etags.get(found.name)
+            if self._lacks(held, changed, found, bare):
+                work.append(found)
             else:
-                self.report.unchanged += held.kind != "other"
-            if self.options.metadata is not None:
-                self.pass_metadata(Candidate(target.root, here + found.name, folder_id, found, held))
+                self.settled(Candidate(target.root, spelled(here + found.name), folder_id, found, held, named))
         return work
 
-    def _lacks(self, held: KnownFile, found: Found, bare: set[str]) -> bool:
+    def _lacks(self, held: KnownFile, changed: bool, found: Found, bare: set[str]) -> bool:
         """Whether a file has changed, or something that is asked for is not stored."""
         options = self.options
-        if options.force or held.size != found.size or held.mtime_ns != found.mtime_ns or found.name in bare:
+        if options.force or changed or found.name in bare:
             return True
         if held.reason is not None and self._allowed(held.reason):
             return True
@@ -202,3 +295,12 @@ class Candidates:
         if options.pdf_pages and "not --pdf-pages " in reason:
             return not reason.endswith(f" {options.pdf_pages}")
         return options.limits.allow(reason)
+
+
+def _is_named(target: Target) -> bool:
+    return target.only is not None or target.named is not None
+
+
+def _unseen(_: str, names: Sequence[str]) -> list[Found]:
+    """Files of which nothing is known before they are asked for."""
+    return [Found(name, 0, 0) for name in names]

@@ -227,3 +227,29 @@ class Catalog:
                 self.db.execute("INSERT OR IGNORE INTO folder(root_id, path) VALUES(?, ?)", key)
             found = self.db.execute("SELECT id FROM folder WHERE root_id = ? AND path = ?", key).get
         return found
+
+    def validators(self, folder_id: int) -> dict[str, str]:
+        """What servers said of the files in one folder, by name: ETags and dates."""
+        rows = self.db.execute(
+            "SELECT f.name, v.etag FROM file f JOIN validator v ON v.file_id = f.id WHERE f.folder_id = ?", (folder_id,)
+        )
+        return {from_db(name): etag for name, etag in rows}
+
+    def validators_of(self, places: Sequence[tuple[str, str, str]]) -> dict[tuple[str, str, str], str]:
+        """What servers said of the files at (root, folder, name), as far as they are finished."""
+        found = {
+            place: self.db.execute(
+                "SELECT v.etag FROM validator v JOIN file f ON f.id = v.file_id JOIN folder d ON d.id = f.folder_id"
+                " JOIN root r ON r.id = d.root_id WHERE r.path = ? AND d.path = ? AND f.name = ?"
+                " AND f.size IS NOT NULL",
+                tuple(map(to_db, place)),
+            ).get
+            for place in places
+        }
+        return {place: etag for place, etag in found.items() if etag}
+
+    def put_validator(self, file_id: int, validator: str) -> None:
+        """Keep what a server said of a file; "" forgets it."""
+        self.db.execute("DELETE FROM validator WHERE file_id = ?", (file_id,))
+        if validator:
+            self.db.execute("INSERT INTO validator VALUES(?, ?)", (file_id, validator))

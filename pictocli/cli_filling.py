@@ -23,7 +23,23 @@ Workers = Annotated[
 
 def index(
     ctx: typer.Context,
-    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Files, folders and PDFs.")],
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[PATH...]", help="Files, folders, PDFs, s3://bucket/prefix, https://…"),
+    ] = None,
+    listing: Annotated[
+        str | None,
+        typer.Option("--from", metavar="FILE|-", help="A list of paths and URLs, one a line; or a CSV or JSONL."),
+    ] = None,
+    nul: Annotated[bool, typer.Option("-0", help="The list's entries end by NUL.")] = False,
+    image_column: Annotated[
+        str | None,
+        typer.Option("--image-column", metavar="FIELD", help="The column of the CSV or JSONL with paths or URLs."),
+    ] = None,
+    passed: Annotated[
+        list[str] | None,
+        typer.Option("--pass", metavar="FIELD", help="A column that goes with the images; repeatable."),
+    ] = None,
     dataset: Annotated[
         str | None,
         typer.Option("--dataset", metavar="NAME", help="The dataset they go to [default: the folder's name]."),
@@ -71,15 +87,25 @@ def index(
     max_seconds: Annotated[
         int, typer.Option("--max-seconds", metavar="N", help="No pictures or pages that take longer to decode.")
     ] = 30,
+    timeout: Annotated[
+        float, typer.Option("--timeout", metavar="SECONDS", help="No servers that are silent for longer.")
+    ] = 30,
+    anonymous: Annotated[bool, typer.Option("--anonymous", help="Read public buckets without credentials.")] = False,
+    allow_local: Annotated[
+        bool, typer.Option("--allow-local", help="Fetch from local addresses that URLs lead to, too.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Do everything again, unchanged files too.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 3 when a file was skipped.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done; do nothing.")] = False,
 ) -> int:
-    """Index files, folders and PDFs. Only new or changed files cost anything.
+    """Index files, folders, PDFs, buckets and URLs. Only new or changed files cost anything.
 
     \b
     Examples:
       picto index ~/photos
+      picto index s3://bucket/prefix https://example.org/beach.jpg
+      find . -name '*.jpg' -print0 | picto index --from - -0 --dataset found
+      picto index --from products.jsonl --image-column image.url --pass meta.brand
       picto index scans --dataset archive --thumbnails --pdf-dpi 150
       picto index . --include '*.jpg' --exclude cache --dry-run
       picto index reports --pdf-pages 1-20 --pdf-password @passwords.txt
@@ -87,13 +113,14 @@ def index(
     """
     terminal: Terminal = ctx.obj
     report = terminal.library().index(
-        paths, dataset=dataset, model=model, device=device.value, batch_size=batch_size, workers=workers,
-        include=include or (), exclude=exclude or (), hidden=hidden, follow=follow, pdf_dpi=pdf_dpi,
-        pdf_pages=pdf_pages, pdf_password=secret(pdf_password), thumbnails=thumbnails, thumbnail_width=thumbnail_width,
-        metadata=metadata, index_field=index_field or (), max_pixels=max_pixels, max_file_size=max_file_size,
-        max_pages=max_pages, max_seconds=max_seconds, force=force, dry_run=dry_run,
+        paths or (), listing=listing, nul=nul, image_column=image_column, passed=passed or (), timeout=timeout,
+        anonymous=anonymous, allow_local=allow_local, dataset=dataset, model=model, device=device.value,
+        batch_size=batch_size, workers=workers, include=include or (), exclude=exclude or (), hidden=hidden,
+        follow=follow, pdf_dpi=pdf_dpi, pdf_pages=pdf_pages, pdf_password=secret(pdf_password), thumbnails=thumbnails,
+        thumbnail_width=thumbnail_width, metadata=metadata, index_field=index_field or (), max_pixels=max_pixels,
+        max_file_size=max_file_size, max_pages=max_pages, max_seconds=max_seconds, force=force, dry_run=dry_run,
     )  # fmt: skip
-    terminal.summary(report, nothing_found=len(report.missing) == len(paths))
+    terminal.summary(report, nothing_found=listing is None and len(report.missing) == len(paths or ()))
     if report.interrupted:
         return 130
     if report.missing:
@@ -190,7 +217,9 @@ def calibrate(
 
 def embed(
     ctx: typer.Context,
-    images: Annotated[list[str], typer.Argument(metavar="IMG...|-", help="Paths, or - for image bytes on stdin.")],
+    images: Annotated[
+        list[str], typer.Argument(metavar="IMG...|-", help="Paths, URLs, or - for image bytes on stdin.")
+    ],
     model: Annotated[
         str,
         typer.Option(
@@ -208,7 +237,7 @@ def embed(
     \b
     Examples:
       picto embed beach.jpg report.pdf#page=3
-      curl -s https://example.org/cat.jpg | picto embed - --model siglip2-base
+      picto embed https://example.org/cat.jpg --model siglip2-base
     """
     terminal: Terminal = ctx.obj
     references = [sys.stdin.buffer.read() if image == "-" else image for image in images]

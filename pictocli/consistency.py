@@ -37,10 +37,14 @@ KINDS = "('jpeg', 'png', 'webp', 'bmp', 'gif', 'tiff', 'heic', 'avif', 'jxl', 'p
 # Terms that are true of rows that picto never writes.
 BAD_DATASET = "typeof(name) <> 'text' OR name = ''"
 BAD_ROOT = (
-    "typeof(path) NOT IN ('text', 'blob') OR substr(CAST(path AS BLOB), 1, 1) <> x'2f'"
+    "typeof(path) NOT IN ('text', 'blob') OR instr(CAST(path AS BLOB), x'00')"
+    " OR (substr(CAST(path AS BLOB), 1, 1) <> x'2f' AND NOT (typeof(path) = 'text' AND"
+    " (path GLOB 's3://?*' OR path GLOB 'http://?*' OR path GLOB 'https://?*')))"
+)
+BAD_FOLDER = (
+    "typeof(path) NOT IN ('text', 'blob') OR substr(CAST(path AS BLOB), 1, 1) = x'2f'"
     " OR instr(CAST(path AS BLOB), x'00')"
 )
-BAD_FOLDER = BAD_ROOT.replace("<>", "=")
 BAD_NAME = (
     "typeof(name) NOT IN ('text', 'blob') OR length(name) = 0 OR instr(CAST(name AS BLOB), x'00')"
     " OR instr(CAST(name AS BLOB), x'2f')"

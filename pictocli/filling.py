@@ -18,6 +18,7 @@ from pictocli.errors import ModelError, StoreError, ValidationError, check_range
 from pictocli.fields import Fields, indexable, shown
 from pictocli.indexing import Indexer
 from pictocli.kinds import Limits
+from pictocli.lists import Listing
 from pictocli.looking import embed_reference
 from pictocli.metadata import Metadata
 from pictocli.opening import claimed_library, held_model, tidy
@@ -27,9 +28,12 @@ from pictocli.recall import check_when_due
 from pictocli.records import Embedded, IndexReport, ModelSpec, RetagReport
 from pictocli.reembedding import reembed
 from pictocli.references import ImageLike, at_path
+from pictocli.remote import Access, Remote
 from pictocli.retagging import retag
 from pictocli.scan import Rules
 from pictocli.schema import connect, memory, transaction, translated
+from pictocli.sources import Sources, check_typed, gathered, readable
+from pictocli.sources import targets as targets_of
 from pictocli.sqlite import SqliteStore
 from pictocli.staging import Staging
 from pictocli.taxonomy import load, parse, read
@@ -37,8 +41,8 @@ from pictocli.workers import default_workers
 
 __all__ = ["Follow", "embed", "index", "index_with", "reembed_library", "retag_library", "run"]
 
-Follow = Callable[[str, Sequence[str], str | None, str, str, IndexOptions, Progress], IndexReport]
-"""What may be done in place of one run: (database, paths, dataset, model, device, options, progress)."""
+Follow = Callable[[str, Sources, str | None, str, str, IndexOptions, Progress], IndexReport]
+"""What may be done in place of one run: (database, sources, dataset, model, device, options, progress)."""
 
 
 def index(
@@ -68,6 +72,8 @@ def index(
     max_seconds: int = 30,
     force: bool = False,
     dry_run: bool = False,
+    listing: Listing | None = None,
+    access: Access | None = None,
     follow_up: Follow | None = None,
 ) -> IndexReport:
     """Index `paths` into the database at `path`; see `Library.index`.
@@ -82,16 +88,15 @@ def index(
     check_range("max_file_size", max_file_size, 1, 1_000_000)
     check_range("max_pages", max_pages, 1, 1_000_000)
     check_range("max_seconds", max_seconds, 1, 86_400)
-    if not paths:
-        raise ValidationError("no PATH given", "picto index FOLDER")
-    dataset = dataset and _readable(dataset)
-    missing = [each for each in paths if not os.path.exists(each)]
-    present = [each for each in paths if each not in missing]
+    if not paths and listing is None:
+        raise ValidationError("no PATH given", "picto index FOLDER, or --from LIST")
+    limits = Limits(max_pixels, max_file_size, max_pages, max_seconds)
+    dataset = dataset and readable(dataset)
     options = IndexOptions(
         batch_size=batch_size,
         workers=default_workers() if workers is None else workers,
         rules=Rules(tuple(include), tuple(exclude), hidden, follow),
-        limits=Limits(max_pixels, max_file_size, max_pages, max_seconds),
+        limits=limits,
         pdf_dpi=pdf_dpi,
         pdf_pages=None if pdf_pages is None else Pages.parse(pdf_pages),
         pdf_passwords=passwords(pdf_password),
@@ -103,17 +108,18 @@ def index(
         dry_run=dry_run,
         never=frozenset(path + end for end in ("", "-wal", "-shm", "-journal", "-claims")),
     )
-    if not present:
-        return IndexReport(missing=missing, dry_run=dry_run)
-    with translated(path):
-        if dry_run:
-            report = _rehearse(path, present, dataset, options, progress)
+    with Remote(access, limits) as remote, translated(path):
+        sources = gathered(paths, listing, remote)
+        options = replace(options, remote=remote if sources.remote else None, named=sources.named)
+        if sources.nothing:
+            report = IndexReport(dry_run=dry_run)
+        elif dry_run:
+            report = _rehearse(path, sources, dataset, options, progress)
         else:
-            report = (follow_up or _index)(path, present, dataset, model, device, options, progress)
-    report.missing = missing
+            report = (follow_up or _index)(path, sources, dataset, model, device, options, progress)
     if options.metadata:
         report.unmatched, report.duplicates = options.metadata.unmatched, options.metadata.duplicates
-    return report
+    return sources.told(report)
 
 
 def reembed_library(
@@ -168,23 +174,28 @@ def retag_library(path: str, labels: str | None, device: str, progress: Progress
 
 
 def _index(
-    path: str, paths: Sequence[str], dataset: str | None, name: str, device: str, options: IndexOptions,
+    path: str, sources: Sources, dataset: str | None, name: str, device: str, options: IndexOptions,
     progress: Progress,
 ) -> IndexReport:  # fmt: skip
     held = held_model(path)
+    if options.remote is not None:
+        known = _existing(path)
+        check_typed(sources, options.remote, known)
+        if known is not None:
+            known.db.close()
     model = choose(name, held, device, progress)  # before the database is made: no model, no file left behind
-    return index_with(path, paths, dataset, model, options, progress)
+    return index_with(path, sources, dataset, model, options, progress)
 
 
 def index_with(
-    path: str, paths: Sequence[str], dataset: str | None, model: Model, options: IndexOptions, progress: Progress
+    path: str, sources: Sources, dataset: str | None, model: Model, options: IndexOptions, progress: Progress
 ) -> IndexReport:
     """Index folders and files by a model that has been chosen; the database is made if there is none."""
     db = connect(path, create=True, page_size=32768 if model.spec.dim > 1000 else 16384)
     store = SqliteStore(db)
     store.require_model(model.spec)
     put_labels(store, taxonomy_of(store))
-    targets = _targets(store, paths, dataset, create=True)
+    targets = targets_of(store, sources, dataset, create=True)
     report = run(db, path, targets, model, options, progress)
     tidy(db)
     return report
@@ -228,12 +239,11 @@ def _index_fields(db: apsw.Connection, fields: Sequence[Sequence[str]], progress
 
 
 def _rehearse(
-    path: str, paths: Sequence[str], dataset: str | None, options: IndexOptions, progress: Progress
+    path: str, sources: Sources, dataset: str | None, options: IndexOptions, progress: Progress
 ) -> IndexReport:
-    """A dry run: nothing is written, no model is chosen, no file is opened."""
-    exists = os.path.exists(path) and os.path.getsize(path) > 0
-    store = SqliteStore(connect(path, readonly=True) if exists else memory())
-    targets = _targets(store, paths, dataset, create=False)
+    """A dry run: nothing is written, no model is chosen, no file is opened or fetched."""
+    store = _existing(path) or SqliteStore(memory())
+    targets = targets_of(store, sources, dataset, create=False)
 
     def never(*_: object) -> None:
         raise AssertionError("a dry run embeds nothing")
@@ -242,46 +252,10 @@ def _rehearse(
     return Indexer(store, spec, never, options, progress).run(targets)  # type: ignore[arg-type]
 
 
-def _targets(store: SqliteStore, paths: Iterable[str], dataset: str | None, *, create: bool) -> list[Target]:
-    """The roots that `paths` name; files of one folder make one target. Roots are made when all have been checked."""
-    targets: list[Target] = []
-    files: dict[str, set[str]] = {}
-    new: dict[str, str] = {}
-    for path in paths:
-        full = os.path.realpath(path)
-        if os.path.isdir(full):
-            named = dataset or _readable(os.path.basename(os.path.abspath(path)) or full)
-            targets.append(Target(_root_id(store, full, dataset, named, new), full))
-        else:
-            folder, name = os.path.split(full)
-            files.setdefault(folder, set()).add(name)
-    for folder, names in files.items():
-        within = store.root_of(folder, new)
-        if within is None:
-            named = dataset or _readable(os.path.basename(folder) or folder)
-            root_id = _root_id(store, folder, dataset, named, new)
-            targets.append(Target(root_id, folder, "", frozenset(names)))
-        else:
-            if within[0] is not None:
-                store.check_dataset(within[0], within[1], dataset)
-            relative = os.path.relpath(folder, within[1])
-            targets.append(Target(within[0], within[1], "" if relative == "." else relative, frozenset(names)))
-    made = {root: store.add_root(root, name) for root, name in new.items()} if create else {}
-    targets = [replace(target, root_id=made.get(target.root, target.root_id)) for target in targets]
-    return list(dict.fromkeys(targets))  # a PATH given twice is one
-
-
-def _readable(name: str) -> str:
-    """A folder's name as a dataset's, which is text: what is no UTF-8 in it is replaced."""
-    return os.fsencode(name).decode("utf-8", "replace")
-
-
-def _root_id(store: SqliteStore, path: str, dataset: str | None, name: str, new: dict[str, str]) -> int | None:
-    """The id of a root; one that is still to be made, and then has none, joins `new` with its dataset's name."""
-    known = store.root_to_be(path, dataset, name, new)
-    if known is None:
-        new[path] = name
-    return known
+def _existing(path: str) -> SqliteStore | None:
+    """The library at `path` to look into, None when there is none yet."""
+    exists = os.path.exists(path) and os.path.getsize(path) > 0
+    return SqliteStore(connect(path, readonly=True)) if exists else None
 
 
 def embed(

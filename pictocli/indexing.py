@@ -16,10 +16,11 @@ import numpy as np
 from pictocli.brain import Brain, Thought
 from pictocli.candidates import Candidate, Candidates, IndexOptions, Target
 from pictocli.decode import Decoded, Inspected, Recipe, Refused, decode
+from pictocli.downloads import Failed, Unchanged
 from pictocli.inputs import Seen, seen
 from pictocli.interrupts import held
 from pictocli.pdfs import LOCKED
-from pictocli.pipeline import ahead, inspected
+from pictocli.pipeline import SPOOLED, ahead, inspected
 from pictocli.planning import Planner, Work
 from pictocli.protocols import Progress
 from pictocli.records import IndexReport, ModelSpec, Skipped
@@ -85,13 +86,38 @@ class Indexer:
     # -- ahead of the model -----------------------------------------------------------------------------------------
 
     def _decoded(self, candidates: Iterable[Candidate]) -> Iterator[tuple[tuple[Work, int], Decoded | Refused]]:
-        files, limits = ((each, each.path) for each in candidates), self.options.limits
+        limits, opening = self.options.limits, self._candidates.opening
+        files = ((each, each.local) for each in self._arrived(candidates))
         calls = (
-            ((work, page), work.peak, decode, (work.candidate.path, work.file.kind, page, recipe, work.stamp))
-            for candidate, what in inspected(self._workers, files, limits, self._candidates.opening)
+            ((work, page), work.peak, decode, (work.candidate.local, work.file.kind, page, recipe, work.stamp))
+            for candidate, what in inspected(self._workers, files, limits, opening, lambda each: each.size)
             for work, page, recipe in self._plan(candidate, what)
         )
         return ahead(self._workers, calls, self._batch_size() + 4 * self.options.workers)
+
+    def _arrived(self, candidates: Iterable[Candidate]) -> Iterator[Candidate]:
+        """The candidates whose bytes are here: those of this machine, and those that could be fetched."""
+        if self.options.remote is None:
+            yield from candidates
+            return
+        wanted = ((each, each.url, each.validator) for each in candidates)
+        for candidate, outcome in self.options.remote.fetched(wanted):
+            if outcome is None:
+                yield candidate
+            elif isinstance(outcome, Unchanged):
+                self._settle(candidate)
+            elif isinstance(outcome, Failed):
+                self._skip(candidate, Refused(outcome.reason, "unreadable"))
+            else:
+                self.report.downloaded += 1
+                self.report.downloaded_bytes += outcome.here
+                yield replace(candidate, spooled=outcome)
+
+    @held()
+    def _settle(self, candidate: Candidate) -> None:
+        """Count a file of which the server says that it is unchanged."""
+        self._candidates.settled(candidate)
+        self.progress.done(1, len(self.report.skipped))
 
     @held()
     def _plan(self, candidate: Candidate, what: Inspected | Refused) -> list[tuple[Work, int, Recipe]]:
@@ -104,9 +130,12 @@ class Indexer:
         key = (what.digest, self._planner.dpi(candidate, what), what.pages or (0,))
         if key in self._in_flight:  # the same bytes are on their way: wait for them
             self._in_flight[key].append((candidate, what))
+            candidate.release()
             return []
         work = self._planner.work(candidate, what, wanted)
+        work.peak = max(work.peak, SPOOLED * candidate.size)
         if work.left == 0:
+            candidate.release()
             self._finish([work])
             return []
         self._in_flight[work.key] = []
@@ -130,6 +159,7 @@ class Indexer:
             if page in work.stale:  # what was decoded before stays
                 work.linked[page] = work.stale[page]
         if work.left == 0:
+            work.candidate.release()
             self._batch.finished.append(work)
         if max(len(self._batch.pages), len(self._batch.finished)) >= self._batch_size():
             self._flush()
@@ -251,19 +281,18 @@ class Indexer:
 
     def _skip(self, candidate: Candidate, refused: Refused) -> None:
         """Report a file that gives no image, and remember it, unless it may be readable tomorrow."""
+        candidate.release()
         reason = refused.reason or ("not an image" if candidate.named else None)
         if reason is not None:
             self.report.skipped.append(Skipped(candidate.path, reason))
         self.progress.done(1, len(self.report.skipped))
-        if refused.kind != "unreadable" and not self._kept_locked(candidate, refused):
-            found = candidate.found
-            file = FileRow(
-                candidate.folder_id, found.name, refused.kind, found.size, found.mtime_ns, reason=refused.reason
-            )
-            self.store.skip(file)
-
-    def _kept_locked(self, candidate: Candidate, refused: Refused) -> bool:
-        """Whether a file stays as it is in the library: it has not changed, and only lacks the password this time."""
-        known, found = candidate.known, candidate.found
-        same = known is not None and (known.size, known.mtime_ns) == (found.size, found.mtime_ns)
-        return refused.reason in LOCKED and same and known is not None and known.reason is None
+        if refused.kind == "unreadable":
+            return
+        found, came = candidate.found, candidate.spooled
+        size, mtime_ns = (came.size, came.mtime_ns) if came else (found.size, found.mtime_ns)
+        known = candidate.known
+        same = known is not None and (known.size, known.mtime_ns, known.reason) == (size, mtime_ns, None)
+        if refused.reason in LOCKED and same:  # it has not changed, and only lacks the password this time
+            return
+        file = FileRow(candidate.folder_id, found.name, refused.kind, size, mtime_ns, reason=refused.reason)
+        self.store.skip(replace(file, validator=came.validator) if came else file)

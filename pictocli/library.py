@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Unpack, cast
 
 from pictocli.damage import Damage, RepairReport
+from pictocli.errors import ValidationError, check_range
 from pictocli.grouped import Duplicates
 from pictocli.protocols import NoProgress, Progress
 from pictocli.questions import question
@@ -66,18 +67,43 @@ def open_library(path: str | os.PathLike[str] | None = None, *, progress: Progre
 class Library(Reader):
     """Indexed images in one SQLite file, and the questions one can ask of them. Use it as a context manager."""
 
-    def index(self, paths: Iterable[str | os.PathLike[str]], **options: Any) -> IndexReport:
-        """Index files, folders and PDFs; only what is new or changed costs anything.
+    def index(
+        self,
+        paths: Iterable[str | os.PathLike[str]] = (),
+        *,
+        listing: str | os.PathLike[str] | None = None,
+        nul: bool = False,
+        image_column: str | None = None,
+        passed: Sequence[str] = (),
+        anonymous: bool = False,
+        allow_local: bool = False,
+        timeout: float = 30,
+        **options: Any,
+    ) -> IndexReport:
+        """Index files, folders, PDFs, `s3://bucket/prefix` and `https://…`; only what is new or changed costs anything.
+
+        listing: a file, or "-" for standard input, with a path or URL a line, or with nul one a NUL; with image_column
+        a CSV or JSONL that has them in this column, whose fields `passed` go with the images under their last name.
+        Both may be dotted paths, as "payload.image_url". anonymous: read public buckets without credentials.
+        allow_local: fetch from local addresses that were not named, too. timeout: seconds that a server may be silent.
 
         options: dataset (the folder's name), model ("auto"), device ("auto"), batch_size (16, more on a GPU), workers
         (one a core), include, exclude (globs), hidden, follow, pdf_dpi (72), pdf_pages ("1-5,9,20-"; all), pdf_password
         (one, or several to try; PICTO_PDF_PASSWORD), thumbnails, thumbnail_width (640), metadata (the path of a CSV,
         JSONL or Parquet), index_field (names of its fields), max_pixels (200, in millions), max_file_size (1000, in
         MB), max_pages (2000), max_seconds (30), force, dry_run; as in `picto index --help`. A path that does not exist
-        is listed in the report's `missing`. Raises ValidationError, ModelMismatchError, ModelError, StoreError.
+        is listed in the report's `missing`. Raises ValidationError, ModelMismatchError, ModelError, StoreError;
+        PictoError for a bucket, or for the only URL, that cannot be fetched, before anything is written.
         """
         from pictocli.filling import index  # numpy, Pillow
+        from pictocli.lists import Listing
+        from pictocli.remote import Access
 
+        check_range("timeout", timeout, 0.1, 3600)
+        if listing is None and (nul or image_column is not None or passed):
+            raise ValidationError("these options are for a list", "--from FILE names it, or --from - for stdin")
+        options["listing"] = listing and Listing(os.fspath(listing), nul, image_column, tuple(passed))
+        options["access"] = Access(anonymous, allow_local, timeout)
         return index(self.path, [os.fspath(path) for path in paths], self.progress, **options)
 
     def reembed(

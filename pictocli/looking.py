@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from pictocli.errors import UnreadableError
 from pictocli.pdfs import Opening, passwords
 from pictocli.pipeline import DEFAULT_DPI
 from pictocli.references import Reference
+from pictocli.remote import fetched
+from pictocli.urls import is_url
 
 __all__ = ["embed_reference"]
 
@@ -44,6 +47,9 @@ def _decode(reference: Reference, recipe: Recipe) -> Decoded | Refused:
     if reference.data is not None:
         return decode_bytes(reference.data, recipe)
     assert reference.path is not None
+    if is_url(reference.path):
+        with fetched(reference.path) as path:
+            return _decode(replace(reference, path=path), recipe)
     seen = inspect(str(Path(reference.path)), opening=Opening(passwords=recipe.passwords))
     if isinstance(seen, Refused):
         return seen

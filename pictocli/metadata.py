@@ -13,13 +13,15 @@ from typing import Any, TextIO
 
 from pictocli.errors import NotFoundError, ValidationError
 
-__all__ = ["KEYS", "Metadata", "rows"]
+__all__ = ["KEYS", "TABLES", "Metadata", "rows"]
 
 KEYS = ("path", "filename", "url")
 """Columns that say which image a row is about; the first of them that has a value does."""
 
 _LONGEST = 2**20  # characters of a row: as JSON in ASCII, twelve times as many at most
 _TOO_LONG = f"longer than {_LONGEST:,} characters"
+_PARQUET = (".parquet", ".pq")
+TABLES = (".csv", ".jsonl", ".ndjson", *_PARQUET)  # suffixes of what has columns
 _DEEPEST = 100  # lists and objects in each other; Python reads and writes them by recursion, some 300 deep
 _TOO_DEEP = f"lists and objects lie more than {_DEEPEST} deep in each other"
 
@@ -81,7 +83,7 @@ def rows(path: Path, keys: Collection[str] = ()) -> Iterator[Mapping[str, Any]]:
 
     keys: a CSV has one of these columns at least. Raises NotFoundError or ValidationError, naming the line.
     """
-    if path.suffix.lower() in (".parquet", ".pq"):
+    if path.suffix.lower() in _PARQUET:
         yield from _checked(path)
         return
     try:
@@ -96,8 +98,11 @@ def rows(path: Path, keys: Collection[str] = ()) -> Iterator[Mapping[str, Any]]:
             if twice := next((name for at, name in enumerate(names) if name in names[:at]), None):
                 raise ValidationError(f"{path} has two columns {twice}", "give each column a name of its own")
             if keys and not set(keys) & set(names):
+                *others, last = keys
+                told = f"{', '.join(others)} or {last}" if others else last
+                there = f"its columns are {', '.join(map(str, names))}"
                 raise ValidationError(
-                    f"{path} has no column path, filename or url", "name the column that holds file names so"
+                    f"{path} has no column {told}", "name the column that holds file names so" if others else there
                 )
             for row in reader:
                 if None in row or None in row.values():

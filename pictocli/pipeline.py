@@ -14,10 +14,11 @@ from pictocli.kinds import Limits
 from pictocli.pdfs import OPEN, Opening
 from pictocli.workers import CrashedError, Job, LateError, Workers
 
-__all__ = ["DEFAULT_DPI", "ahead", "embedded", "inspected"]
+__all__ = ["DEFAULT_DPI", "SPOOLED", "ahead", "embedded", "inspected"]
 
 AHEAD = 64  # calls
 DECODE_AHEAD = 2**30  # bytes that decoding takes at a time: 12 pictures of 100 megapixels would take 5 to 10 of them
+SPOOLED = 4  # so that 256 MB of files that were fetched wait to be looked at, and as many to be decoded
 DEFAULT_DPI = 72  # the second reference system's
 T = TypeVar("T")
 
@@ -53,10 +54,16 @@ def ahead(
 
 
 def inspected(
-    pool: Workers, files: Iterable[tuple[T, str]], limits: Limits, opening: Callable[[T], Opening] = lambda _: OPEN
-) -> Iterator[tuple[T, Inspected | Refused]]:
-    """What files are, given as (item, path), in the same order. Each takes but a hash and a kind."""
-    return ahead(pool, ((item, 0, inspect, (path, limits, opening(item))) for item, path in files))
+    pool: Workers, files: Iterable[tuple[T, str]], limits: Limits, opening: Callable[[T], Opening] = lambda _: OPEN,
+    fetched: Callable[[T], int] = lambda _: 0,
+) -> Iterator[tuple[T, Inspected | Refused]]:  # fmt: skip
+    """What files are, given as (item, path), in the same order. Each takes but a hash and a kind.
+
+    fetched: bytes of one that lies here for our sake alone, and counts `SPOOLED` times.
+    """
+    return ahead(
+        pool, ((item, SPOOLED * fetched(item), inspect, (path, limits, opening(item))) for item, path in files)
+    )
 
 
 def embedded(

@@ -70,8 +70,9 @@ class Planner:
         file = FileRow(
             candidate.folder_id, candidate.found.name, what.kind, size, mtime_ns, what.digest, what.count, dpi,
             wanted=str(wanted) if wanted and what.kind == "pdf" else None,
+            validator=None if candidate.spooled is None else candidate.spooled.validator,
         )  # fmt: skip
-        moved = known is None and self._move(file)
+        moved = known is None and candidate.url is None and self._move(file)
         if moved and what.kind == "pdf":  # what was wanted of it where it lay still is
             kept = pages_asked_for(self.store.db, file.folder_id, file.name)
             wanted = Pages.parse(kept) | (wanted or Pages(())) if kept else None

@@ -181,7 +181,9 @@ class IndexReport:
     such as a page that did not change of a PDF that did. copied: shares the embedding of the same bytes elsewhere.
     updated: given what it lacked, such as a thumbnail. described: given metadata. unmatched: rows of the metadata file
     that no file took; duplicates: those that a later row took the place of. large: files above 10 MB that were opened.
-    missing: PATHs that do not exist. In a dry run `indexed` counts the files that would be opened.
+    missing: PATHs that do not exist. In a dry run `indexed` counts the files that would be opened, with `asked`, the
+    URLs whose server is asked whether they have changed. downloaded: files that were fetched. empty, repeated: rows of
+    a list without an image, or with one that an earlier row had.
     """
 
     indexed: int = 0
@@ -199,6 +201,11 @@ class IndexReport:
     dry_run: bool = False
     missing: list[str] = field(default_factory=list)
     reused: int = 0
+    asked: int = 0
+    downloaded: int = 0
+    downloaded_bytes: int = 0
+    empty: int = 0
+    repeated: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,14 +14,17 @@ from typing import Any
 
 from pictocli.brain import Model, tag_rows, taxonomy_of
 from pictocli.decode import Decoded, Inspected, Recipe, decode
+from pictocli.downloads import Failed, Fetched
 from pictocli.errors import PictoError
 from pictocli.kinds import Limits
 from pictocli.pdfs import Opening
-from pictocli.pipeline import ahead, embedded, inspected
+from pictocli.pipeline import SPOOLED, ahead, embedded, inspected
 from pictocli.protocols import Progress
 from pictocli.recall import check_when_due
 from pictocli.records import IndexReport, Skipped
+from pictocli.remote import Remote
 from pictocli.staging import Staging
+from pictocli.urls import is_url
 from pictocli.workers import Workers
 
 __all__ = ["reembed"]
@@ -35,6 +38,8 @@ def reembed(
 ) -> IndexReport:  # fmt: skip
     """Re-embed every image of `store` with `model`, and swap the new space in when all are there.
 
+    Remote originals are fetched again.
+
     Raises PictoError, leaving the library as it was, when an original is missing or has changed: its new embedding
     could not be made. What was staged is kept for the next run.
     """
@@ -45,10 +50,11 @@ def reembed(
     progress.found(len(pending))
     pool = Workers(workers)
     try:
-        for batch in embedded(model, _decoded(model, pool, pending, report, passwords), batch_size):
-            store.stage(batch)
-            report.indexed += len(batch)
-            progress.done(len(batch), len(report.skipped))
+        with Remote(limits=_ALLOWED) as remote:
+            for batch in embedded(model, _decoded(model, pool, pending, remote, report, passwords), batch_size):
+                store.stage(batch)
+                report.indexed += len(batch)
+                progress.done(len(batch), len(report.skipped))
     finally:
         pool.close()
         progress.close()
@@ -68,24 +74,61 @@ def reembed(
 
 
 def _decoded(
-    model: Model, pool: Workers, rows: Sequence[Sequence[Any]], report: IndexReport, passwords: tuple[str, ...]
+    model: Model,
+    pool: Workers,
+    rows: Sequence[Sequence[Any]],
+    remote: Remote,
+    report: IndexReport,
+    passwords: tuple[str, ...],
 ) -> Iterator[tuple[int, Decoded]]:
     """(content id, picture) of those (content id, page, dpi, hash, kind, path) whose files are there as they were."""
 
     def calls() -> Iterator[Any]:
         # Pages of a PDF that stand together are looked for once: that reads the whole file.
-        files = ((list(pages), path) for path, pages in groupby(rows, key=itemgetter(5)))
-        for pages, seen in inspected(pool, files, _ALLOWED, lambda _: Opening(passwords=passwords)):
+        files = inspected(
+            pool, _arrived(rows, remote, report), _ALLOWED, lambda _: Opening(passwords=passwords),
+            lambda item: item[1].here if item[1] else 0,
+        )  # fmt: skip
+        for (pages, came), seen in files:
+            wanted = []
             for content_id, page, dpi, digest, kind, path in pages:
                 if not isinstance(seen, Inspected) or seen.digest != digest:
                     reason = "changed since it was indexed" if isinstance(seen, Inspected) else str(seen.reason)
                     report.skipped.append(Skipped(path, reason))
                     continue
                 recipe = Recipe(model.spec.image_size, model.spec.resample, dpi, False, _ALLOWED, passwords)
-                yield (content_id, path), seen.peak_at(dpi), decode, (path, kind, page, recipe, seen.stamp)
+                peak = max(seen.peak_at(dpi), SPOOLED * came.here if came else 0)
+                here = came.path if came else path
+                wanted.append((content_id, path, peak, (here, kind, page, recipe, seen.stamp)))
+            if not wanted:
+                _release(came)
+            for at, (content_id, path, peak, arguments) in enumerate(wanted, 1):  # its bytes go with its last page
+                yield (content_id, path, came if at == len(wanted) else None), peak, decode, arguments
 
-    for (content_id, path), result in ahead(pool, calls()):
+    for (content_id, path, came), result in ahead(pool, calls()):
+        _release(came)
         if isinstance(result, Decoded):
             yield content_id, result
         else:
             report.skipped.append(Skipped(path, result.reason))
+
+
+def _arrived(
+    rows: Sequence[Sequence[Any]], remote: Remote, report: IndexReport
+) -> Iterator[tuple[tuple[list[Sequence[Any]], Fetched | None], str]]:
+    """((rows of one file that stand together, that file if it was fetched), where its bytes are)."""
+    files = ((path, list(pages)) for path, pages in groupby(rows, key=itemgetter(5)))
+    wanted = ((pages, path if is_url(path) else None, "") for path, pages in files)
+    for pages, outcome in remote.fetched(wanted):
+        path = pages[0][5]
+        if outcome is None:
+            yield (pages, None), path
+        elif isinstance(outcome, Fetched):
+            yield (pages, outcome), outcome.path
+        else:
+            report.skipped.append(Skipped(path, outcome.reason if isinstance(outcome, Failed) else "no answer"))
+
+
+def _release(came: Fetched | None) -> None:
+    if came is not None:
+        came.release()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from pictocli.errors import NotFoundError, UnreadableError, ValidationError
 from pictocli.queries import Queries
+from pictocli.urls import is_url, normal, stored
 
 __all__ = ["ImageLike", "Reference", "at_path", "find"]
 
@@ -33,8 +34,8 @@ class Reference:
 def find(queries: Queries, image: ImageLike) -> Reference:
     """Find an image by id (123 or "id:123"), by path (`report.pdf#page=3` for a page), or by its bytes.
 
-    Raises NotFoundError, ValidationError for a folder, a URL or a bad id, UnreadableError for a file that cannot be
-    read.
+    A URL that is not in the index is not asked for. Raises NotFoundError, ValidationError for a folder or a bad id,
+    UnreadableError for a file that cannot be read.
     """
     if isinstance(image, bytes):
         import hashlib
@@ -47,8 +48,12 @@ def find(queries: Queries, image: ImageLike) -> Reference:
         if not text[3:].isascii() or not text[3:].isdigit() or len(text) > 21:
             raise ValidationError(f"{text} is not an image id", "ids are whole numbers: id:123")
         return _by_id(queries, int(text[3:]))
-    spellings = _spellings(text)
-    for path, page in spellings:
+    if is_url(text):
+        reference = at_path(text)
+        assert reference.path is not None
+        found = queries.by_path(stored(reference.path), reference.page)
+        return reference if found is None else Reference(image_id=found)
+    for path, page in _spellings(text):
         for full in dict.fromkeys((os.path.abspath(path), os.path.realpath(path))):
             found = queries.by_path(full, page)
             if found is not None:
@@ -65,6 +70,9 @@ def at_path(image: ImageLike) -> Reference:
     if isinstance(image, int):
         raise ValidationError(f"{image} is an id, and a path is needed")
     text = os.fspath(image)
+    if is_url(text):
+        path, page = _spellings(text)[-1]
+        return Reference(path=normal(path), page=page)
     for path, page in _spellings(text):
         if os.path.isdir(path):
             raise ValidationError(f"{path} is a folder, not an image", "picto index indexes folders")
@@ -72,8 +80,6 @@ def at_path(image: ImageLike) -> Reference:
             return Reference(path=path, page=page)
         if os.path.lexists(path):  # a FIFO would keep us waiting for ever
             raise UnreadableError(f"cannot read {path}: not a regular file")
-    if re.match(r"(https?|s3)://", text):
-        raise ValidationError(f"{text} is a URL, and picto reads files only so far", "download it first")
     raise NotFoundError(f"no such image: {text}", "name a file, a PDF page as file.pdf#page=3, or id:123")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ from pictocli import stored
 from pictocli.records import CATEGORIES
 from pictocli.schema import from_db
 from pictocli.stored import is_number, require
+from pictocli.urls import joined
 
 __all__ = ["COLUMNS", "ROWS", "TABLES", "file_fields", "image_fields"]
 
@@ -32,7 +32,7 @@ def image_fields(row: Sequence[Any]) -> dict[str, Any]:
         category: stored.scores(text, f"{category} {what}") for category, text in zip(CATEGORIES, tags, strict=True)
     }
     require(mtime_ns is None or is_number(mtime_ns, kind=int), f"the file time {what} is no time")
-    path = os.path.join(from_db(root), from_db(folder), from_db(name))
+    path = joined(from_db(root), from_db(folder), from_db(name))
     found = {
         "image_id": image_id,
         "path": f"{path}#page={page}" if page else path,

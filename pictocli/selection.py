@@ -13,6 +13,7 @@ from pictocli.catalog import Catalog
 from pictocli.errors import NotFoundError
 from pictocli.records import Scope
 from pictocli.schema import from_db, to_db
+from pictocli.urls import is_url
 
 __all__ = ["Condition", "Selection", "one_of"]
 
@@ -206,6 +207,6 @@ def _below(rows: Sequence[tuple[int, Any, Any]], folder: str) -> list[int]:
     found = [i for i, _, path in rows if from_db(path) == relative or from_db(path).startswith(relative + "/")]
     if found:
         return found
-    full = os.path.abspath(folder)
+    full = folder.rstrip("/") if is_url(folder) else os.path.abspath(folder)
     joined = [(i, os.path.join(from_db(root), from_db(path)).rstrip("/")) for i, root, path in rows]
     return [i for i, path in joined if path == full or path.startswith(full + "/")]

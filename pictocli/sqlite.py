@@ -41,7 +41,10 @@ class KnownFile(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FileRow:
-    """One file to be stored. pages: 0 when it is no image; wanted: which, None for all. dpi: 0 unless rendered."""
+    """One file to be stored. pages: 0 when it is no image; wanted: which, None for all. dpi: 0 unless rendered.
+
+    validator: what its server said of its bytes, "" when it said nothing; None for a file of this machine.
+    """
 
     folder_id: int
     name: str
@@ -53,6 +56,7 @@ class FileRow:
     dpi: int = 0
     reason: str | None = None
     wanted: str | None = None
+    validator: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +199,10 @@ class SqliteStore(Catalog):
             " kind = ?3, size = ?4, mtime_ns = ?5, hash = ?6, pages = ?7, dpi = ?8, reason = ?9 RETURNING id",
             (file.folder_id, to_db(file.name), file.kind, size, mtime_ns, file.hash, file.pages, file.dpi, file.reason),
         )
-        return ask_for(self.db, int(stored.get), file.wanted)
+        file_id = ask_for(self.db, int(stored.get), file.wanted)
+        if file.validator is not None:
+            self.put_validator(file_id, file.validator if finished else "")
+        return file_id
 
     def _put_content(self, row: PageRow) -> int:
         stored = self.db.execute(

@@ -10,6 +10,7 @@ from pictocli.records import ModelSpec
 from pictocli.retagging import Tag, retag
 from pictocli.schema import from_db, transaction
 from pictocli.sqlite import SqliteStore
+from pictocli.urls import joined
 
 __all__ = ["Staging"]
 
@@ -38,7 +39,7 @@ class Staging(SqliteStore):
         )
         found: dict[int, tuple[int, int, int, bytes, str, str]] = {}
         for content_id, page, dpi, digest, kind, *parts in rows:
-            path = os.path.join(*(from_db(part) for part in parts))
+            path = joined(*(from_db(part) for part in parts))
             if content_id not in found or not os.path.exists(found[content_id][5]):
                 found[content_id] = (content_id, page, dpi, digest, kind, path)
         return list(found.values())

@@ -27,6 +27,7 @@ from pictocli.records import (
     TaggedImage,
 )
 from pictocli.reports import Forgotten
+from pictocli.urls import is_url, is_web
 
 __all__ = ["Page"]
 
@@ -246,7 +247,10 @@ class Page:
         text = Text(shorten(self._spelled(shown_path(image.path)), width, self._mark), "cyan")
         if self._console.color_system is not None:
             file = image.path.removesuffix(f"#page={image.page}") if image.page else image.path
-            text.stylize(f"link file://{quote_from_bytes(os.fsencode(file))}")
+            # no browser knows s3: what is printed is what can be copied
+            link = file if is_web(file) else "" if is_url(file) else f"file://{quote_from_bytes(os.fsencode(file))}"
+            if link:
+                text.stylize(f"link {link}")
         return text
 
     def _lines(self, lines: Sequence[tuple[str, Sequence[str]]]) -> None:

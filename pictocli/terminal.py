@@ -201,9 +201,16 @@ class Terminal:
         if nothing_found:
             return
         if report.dry_run:
-            self.talk(f"Would open {counted(report.indexed, 'new or changed file')}, {report.unchanged:,} unchanged")
+            asked = f", ask for {counted(report.asked, 'known URL')}" if report.asked else ""
+            new = counted(report.indexed - report.asked, "new or changed file")
+            self.talk(f"Would open {new}{asked}, {report.unchanged:,} unchanged")
         else:
             self.talk(_sentence(report))
+        if report.empty:
+            self.talk(f"{self._paint('warning', 33)}: {counted(report.empty, 'row')} of the list without an image")
+        if report.repeated:
+            rows = f"{counted(report.repeated, 'row')} of the list for an image of an earlier one"
+            self.talk(f"{self._paint('warning', 33)}: {rows}; the last row's fields were kept")
         if report.unmatched:
             rows = f"{counted(report.unmatched, 'row')} of the metadata file"
             self.talk(f"{self._paint('warning', 33)}: {rows} matched no file")
@@ -282,7 +289,10 @@ def _sentence(report: IndexReport) -> str:
     if report.reused:
         parts.append(f"{report.reused:,} of them as before")
     counts = {name: getattr(report, name) for name in ("unchanged", "moved", "copied", "updated", "described")}
-    return ", ".join(parts + [f"{count:,} {name}" for name, count in counts.items() if count])
+    parts += [f"{count:,} {name}" for name, count in counts.items() if count]
+    if report.downloaded:
+        parts.append(f"{counted(report.downloaded, 'download')} of {size_of(report.downloaded_bytes)}")
+    return ", ".join(parts)
 
 
 def _mended(report: RepairReport) -> str:

@@ -27,6 +27,7 @@ from pictocli.protocols import Progress
 from pictocli.records import IndexReport
 from pictocli.reports import Change
 from pictocli.schema import connect, translated
+from pictocli.sources import Sources
 from pictocli.trail import Presence, Trail
 from pictocli.workers import Workers
 
@@ -55,13 +56,13 @@ def watch(
     made: list[_Watcher] = []
 
     def catch_up(
-        path: str, paths: Sequence[str], dataset: str | None, name: str, device: str, options: IndexOptions,
+        path: str, sources: Sources, dataset: str | None, name: str, device: str, options: IndexOptions,
         progress: Progress,
     ) -> IndexReport:  # fmt: skip
         model = choose(name, held_model(path), device, progress)
         rules = replace(options.rules, exclude=(*options.rules.exclude, *TEMPORARY))
         options = replace(options, rules=rules)
-        report = index_with(path, paths, dataset, model, options, progress)
+        report = index_with(path, sources, dataset, model, options, progress)
         if not report.interrupted:
             made.append(_Watcher(path, paths, model, options, progress, stop or threading.Event(), poll))
             made[0].warm_up()
@@ -84,7 +85,7 @@ class _Watcher:
         stop: threading.Event, poll: float | None,
     ) -> None:  # fmt: skip
         self.path, self.model, self.progress, self.stop, self.poll = path, model, progress, stop, poll
-        self.options = replace(options, force=False)  # everything again: the first time only
+        self.options = replace(options, force=False, named=None)  # everything again: the first time only
         with translated(path):
             db = connect(path, readonly=True)
             named = {os.path.realpath(each) for each in paths}

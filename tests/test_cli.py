@@ -297,8 +297,8 @@ def test_nothing_heavy_is_imported(asked: str, world: Path, tmp_path: Path) -> N
 
 
 COMMANDS = [
-    "index", "watch", "similar", "search", "tags", "duplicates", "show", "info", "taxonomy", "retag", "calibrate", "embed",
-    "reembed", "export", "import", "thumbnails", "prune", "rm", "mv-root", "merge", "vacuum", "repair",
+    "index", "watch", "similar", "search", "tags", "duplicates", "show", "info", "taxonomy", "retag", "calibrate",
+    "embed", "reembed", "export", "import", "thumbnails", "prune", "rm", "mv-root", "merge", "vacuum", "repair",
 ]  # fmt: skip
 
 

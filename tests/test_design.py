@@ -28,19 +28,19 @@ MODULES = sorted(path.stem for path in HOUSE.glob("*.py") if path.stem != "__ini
 ROWS = (
     ("errors", "records", "damage", "display", "progress", "interrupts"),
     ("reports", "grouped"),
-    ("weights", "migrations", "workers", "tabular"),
+    ("weights", "migrations", "workers", "tabular", "urls"),
     ("protocols", "schema", "rules", "checkpoint", "text", "scan", "kinds", "metadata", "expressions", "preprocess",
      "claims", "render", "tables", "pairs", "toml_lines", "openvino_vision", "silence", "steady", "stored",
-     "consistency", "rgb", "exif", "pdfs", "sizes", "bucket", "parquet"),
+     "consistency", "rgb", "exif", "pdfs", "sizes", "bucket", "parquet", "transfers"),
     ("catalog", "retagging", "taxonomy", "hub", "siglip", "tower", "pixels", "documents", "inputs", "jxl", "raws",
-     "places", "given", "fingerprints", "lookalikes"),
-    ("selection", "rows", "fields", "matching"),
-    ("tagging", "sqlite", "queries", "decode", "soundness", "conditions", "links", "copies"),
+     "places", "given", "fingerprints", "lookalikes", "web", "buckets", "downloads", "listed", "lists"),
+    ("selection", "rows", "fields", "matching", "remote"),
+    ("objects", "tagging", "sqlite", "queries", "decode", "soundness", "conditions", "links", "copies"),
     ("calibration", "candidates", "references", "words", "labels", "overview", "staging", "codes",
      "checking", "forgetting", "opening", "combining", "duplicates"),
     ("brain", "fitting", "labelled", "holding", "recall", "salvage", "mending", "filters", "merging", "keeping"),
     ("pipeline", "questions", "repairing", "publishing", "exporting", "joining", "removing", "trail"),
-    ("looking", "planning", "nearest", "reembedding", "calibrating"),
+    ("looking", "planning", "sources", "nearest", "reembedding", "calibrating"),
     ("indexing", "several"),
     ("reading", "filling"),
     ("importing", "watching"),
@@ -58,8 +58,8 @@ COMMANDS = {
 }  # fmt: skip
 STORE = {
     "catalog", "checking", "codes", "conditions", "consistency", "copies", "fields", "forgetting", "inputs", "links",
-    "mending", "merging", "migrations", "overview", "queries", "recall", "retagging", "rows", "salvage", "schema",
-    "selection", "soundness", "sqlite", "staging",
+    "listed", "mending", "merging", "migrations", "overview", "queries", "recall", "retagging", "rows", "salvage",
+    "schema", "selection", "soundness", "sqlite", "staging",
 }  # fmt: skip
 HEAVY = (
     "torch",
@@ -76,9 +76,11 @@ HEAVY = (
     "sentencepiece",
     "huggingface_hub",
     "pyarrow",
+    "aiohttp",
+    "asyncio",
     "fsspec",
     "s3fs",
-    "aiohttp",
+    "botocore",
 )
 
 
@@ -134,11 +136,14 @@ def test_only_the_package_and_the_commands_use_the_packages_own_name() -> None:
         ("tqdm", {"progress", "hub"}),
         ("watchfiles", {"watching"}),
         ("tomllib", {"taxonomy"}),
-        ("s3fs", {"bucket"}),
-        ("botocore", {"bucket"}),
+        ("s3fs", {"bucket", "buckets"}),
+        ("botocore", {"bucket", "buckets"}),
         ("pyarrow", {"parquet", "tabular"}),
-        ("socket", {"hub"}),
+        ("socket", {"hub", "web"}),
         ("urllib.request", {"hub"}),
+        ("aiohttp", {"web"}),
+        ("fsspec", {"buckets"}),
+        ("asyncio", {"downloads", "remote"}),
     ],
 )
 def test_each_foreign_package_has_its_door(package: str, users: set[str]) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import pty
@@ -14,11 +15,13 @@ import struct
 import subprocess
 import sys
 import termios
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 
 import pytest
 from program import drained
+from servers import AWS, fill, s3_server
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -46,13 +49,26 @@ def blocks(text: str) -> list[list[tuple[str, str]]]:
     return found
 
 
-def run(command: str, folder: Path) -> str:
+@contextlib.contextmanager
+def cloud(folder: Path) -> Iterator[Mapping[str, str]]:
+    """A bucket of S3 on loopback with some of the sample images, and a list of them; the variables that lead there."""
+    nature = sorted((folder / "sample_images/nature").iterdir())
+    rows = [f"{1001 + at},{'Acme' if at % 2 else 'Best'},s3://holiday-photos/2024/{path.name}" for at, path in
+            enumerate(nature)]  # fmt: skip
+    (folder / "products.csv").write_text("product_id,brand,image_url\n" + "".join(f"{row}\n" for row in rows))
+    with s3_server() as (address, _):
+        fill(address, "holiday-photos", {f"2024/{path.name}": path.read_bytes() for path in nature})
+        yield AWS | {"AWS_ENDPOINT_URL": address}
+
+
+def run(command: str, folder: Path, cloud: Mapping[str, str]) -> str:
     """What a terminal of 80 columns shows of a command."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, COLUMNS, 0, 0))
     env = {
         **os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PICTO_DB": "picto.db",
         "COLUMNS": str(COLUMNS), "TERM": "xterm-256color", "LANG": "C.UTF-8", "NO_COLOR": "1", "HF_HUB_OFFLINE": "1",
+        **cloud,
     }  # fmt: skip
     process = subprocess.Popen(["bash", "-c", command], cwd=folder, stdin=theirs, stdout=theirs, stderr=theirs, env=env)
     os.close(theirs)
@@ -97,11 +113,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_console_block_is_true(folder: Path) -> None:
     wrong = []
-    for block in blocks(README.read_text()):
-        for command, expected in block:
+    with cloud(folder) as variables:
+        for command, expected in chain(*blocks(README.read_text())):
             if "jq" in command and shutil.which("jq") is None:
                 continue
-            shown = run(command, folder)
+            shown = run(command, folder, variables)
             if not same(steady(shown), steady(expected)):
                 wrong.append(f"$ {command}\n{shown}\n--- the README says\n{expected}")
     assert not wrong, "\n".join(wrong)
@@ -135,11 +151,13 @@ def write() -> None:
             (pairs,) = blocks(block[0])
             keep = [(command, old) for command, old in pairs if "jq" in command and shutil.which("jq") is None]
             body = "".join(
-                f"$ {command}\n{old if (command, old) in keep else run(command, folder)}" for command, old in pairs
+                f"$ {command}\n{old if (command, old) in keep else run(command, folder, variables)}"
+                for command, old in pairs
             )
             return f"```console\n{body}```"
 
-        README.write_text(BLOCK.sub(renewed, README.read_text()))
+        with cloud(folder) as variables:
+            README.write_text(BLOCK.sub(renewed, README.read_text()))
 
 
 if __name__ == "__main__":
