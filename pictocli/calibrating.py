@@ -20,7 +20,8 @@ from pictocli.fitting import fit
 from pictocli.labelled import known_labels
 from pictocli.pipeline import DEFAULT_DPI, ahead, embedded, inspected
 from pictocli.protocols import Progress
-from pictocli.records import CalibrationReport, ModelSpec, Skipped
+from pictocli.records import ModelSpec, Skipped
+from pictocli.reports import CalibrationReport
 from pictocli.scan import Rules, walk
 from pictocli.schema import connect, memory, translated
 from pictocli.tagging import label_logits

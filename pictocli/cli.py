@@ -17,12 +17,13 @@ import typer
 import typer.core
 
 from pictocli import __version__
-from pictocli.cli_asking import search, similar, tags
+from pictocli.cli_asking import similar, tags
 from pictocli.cli_duplicates import duplicates
 from pictocli.cli_exchange import import_, thumbnails
 from pictocli.cli_filling import calibrate, embed, index, reembed, retag
 from pictocli.cli_house import merge, mv_root, prune, rm, vacuum
 from pictocli.cli_keeping import export, repair
+from pictocli.cli_searching import search
 from pictocli.cli_showing import info, show, taxonomy
 from pictocli.cli_watching import watch
 from pictocli.errors import PictoError, ValidationError

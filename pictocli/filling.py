@@ -25,10 +25,11 @@ from pictocli.opening import claimed_library, held_model, tidy
 from pictocli.pdfs import Pages, passwords
 from pictocli.protocols import Progress
 from pictocli.recall import check_when_due
-from pictocli.records import Embedded, IndexReport, ModelSpec, RetagReport
+from pictocli.records import Embedded, IndexReport, ModelSpec
 from pictocli.reembedding import reembed
 from pictocli.references import ImageLike, at_path
 from pictocli.remote import Access, Remote
+from pictocli.reports import RetagReport
 from pictocli.retagging import retag
 from pictocli.scan import Rules
 from pictocli.schema import connect, memory, transaction, translated

@@ -5,34 +5,26 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Unpack, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from pictocli.damage import Damage, RepairReport
 from pictocli.errors import ValidationError, check_range
+from pictocli.exchanging import Exchanging
 from pictocli.grouped import Duplicates
 from pictocli.protocols import NoProgress, Progress
 from pictocli.questions import question
-from pictocli.reading import MAX_LIMIT, Reader
-from pictocli.records import (
-    CalibrationReport,
-    Embedded,
-    Exported,
-    IndexReport,
-    Label,
-    RetagReport,
-    Scope,
-    SimilarImage,
-    TaggedImage,
-)
+from pictocli.reading import MAX_LIMIT
+from pictocli.records import Embedded, IndexReport, Label, Scope, SimilarImage, TaggedImage
 from pictocli.references import ImageLike
-from pictocli.reports import Change, MergeReport, MoveReport, RemovalReport, VacuumReport
-from pictocli.schema import translated
+from pictocli.reports import (
+    CalibrationReport,
+    Change,
+    RetagReport,
+)
+from pictocli.upkeep import Upkeep
 
 if TYPE_CHECKING:
     import threading
 
-    from pictocli.filters import Filters
-    from pictocli.reports import ExportReport, ImportReport, ThumbnailReport
 
 __all__ = ["MAX_LIMIT", "Library", "default_path", "labels", "open_library"]
 
@@ -64,7 +56,7 @@ def open_library(path: str | os.PathLike[str] | None = None, *, progress: Progre
     return Library(os.fspath(path) if path is not None else default_path(), progress or NoProgress())
 
 
-class Library(Reader):
+class Library(Upkeep, Exchanging):
     """Indexed images in one SQLite file, and the questions one can ask of them. Use it as a context manager."""
 
     def index(
@@ -145,87 +137,6 @@ class Library(Reader):
         self.close()
         return calibrate(self.path, [os.fspath(each) for each in pictures], self.progress, **options)
 
-    def check(self) -> list[Damage]:
-        """Everything that can be told to be wrong with the database, a record a kind of damage; [] when nothing is.
-
-        Reads only. Raises StoreError when the file is no database of picto's.
-        """
-        from pictocli.checking import check_file  # numpy
-
-        return check_file(self.path, self.progress)
-
-    def repair(self, *, dry_run: bool = False) -> RepairReport:
-        """Make anew what is derived, remove what refers to nothing, and have `index` redo what is gone.
-
-        What SQLite can no longer read as a whole is read row by row into a new file; the old one is kept beside it. A
-        database without damage is left alone. dry_run: only say what is wrong. Raises StoreError, with the file as it
-        was, when nothing of it can be saved or another program has it open.
-        """
-        from pictocli.repairing import repair  # numpy
-
-        self.close()
-        return repair(self.path, self.progress, dry_run=dry_run)
-
-    def prune(
-        self, *, dataset: str | None = None, folder: str | None = None, dry_run: bool = False, yes: bool = False
-    ) -> RemovalReport:
-        """Forget the files, of a dataset or folder or of all, that are gone from the disk.
-
-        What nobody can look at is passed over, and listed in the report: roots that are not there or empty, as an
-        unmounted disk's, and folders that cannot be read. yes: also when more than a fifth of all files are gone, for
-        which PictoError is raised otherwise. Raises NotFoundError for the dataset or folder, StoreError.
-        """
-        from pictocli.keeping import prune
-
-        self.close()
-        return prune(self.path, self.progress, dataset=dataset, folder=folder, dry_run=dry_run, yes=yes)
-
-    def remove(
-        self, images: Iterable[str | os.PathLike[str] | int] = (), *, dataset: str | None = None, dry_run: bool = False,
-        yes: bool = False,
-    ) -> RemovalReport:  # fmt: skip
-        """Remove images by id, files, pages ("report.pdf#page=3"), folders or a dataset from the library, not the disk.
-
-        yes: needed for a folder or dataset with several images. Nothing is removed when one is not in the library.
-        Raises NotFoundError, ValidationError, StoreError.
-        """
-        from pictocli.removing import remove
-
-        self.close()
-        named = [each if isinstance(each, int) else os.fspath(each) for each in images]
-        return remove(self.path, self.progress, named, dataset=dataset, dry_run=dry_run, yes=yes)
-
-    def move_root(
-        self, old: str | os.PathLike[str], new: str | os.PathLike[str], *, force: bool = False, dry_run: bool = False
-    ) -> MoveReport:
-        """Tell the library that the indexed folder `old` lies at `new` now. Nothing is embedded again.
-
-        force: also when `new` is not there, or holds none of the files. Raises NotFoundError, ValidationError for a
-        folder that is no root or lies in or around another one, PictoError, StoreError.
-        """
-        from pictocli.keeping import move_root
-
-        self.close()
-        return move_root(self.path, os.fspath(old), os.fspath(new), force=force, dry_run=dry_run)
-
-    def merge(self, other: str | os.PathLike[str], *, dry_run: bool = False) -> MergeReport:
-        """Take all that the library in the file `other` holds and this one does not; `other` is only read.
-
-        Datasets are joined by name, roots by path; what this library has finished stays as it is. Raises NotFoundError,
-        ModelMismatchError for another model, ValidationError, StoreError for a damaged one.
-        """
-        from pictocli.joining import merge  # numpy
-
-        self.close()
-        return merge(self.path, os.fspath(other), self.progress, dry_run=dry_run)
-
-    def vacuum(self) -> VacuumReport:
-        """Rebuild the file without the room that deleted rows have left. Raises StoreError when it is in use."""
-        from pictocli.keeping import vacuum
-
-        self.close()
-        return vacuum(self.path, self.progress)
-
     def watch(
         self, paths: Iterable[str | os.PathLike[str]], *, caught_up: Callable[[IndexReport], None] | None = None,
         stop: threading.Event | None = None, poll: float | None = None, **options: Any,
@@ -260,87 +171,6 @@ class Library(Reader):
         from pictocli.filling import embed
 
         return embed(self.path, images, model, device, self.progress, pdf_password)
-
-    def export(
-        self, *, embeddings: bool = False, dataset: str | None = None, folder: str | None = None,
-        **filters: Unpack[Filters],
-    ) -> Iterator[Exported]:  # fmt: skip
-        """Every image, of a dataset or folder or of all, with all that is kept of it, in the order of ids.
-
-        embeddings: with those of the pictures. filters: only images that meet these `Filters`. The rows are those of
-        one moment, and are read as they are asked for. Raises NotFoundError for the dataset or folder, ValidationError
-        for a filter, StoreError.
-        """
-        from pictocli.filters import filtering
-        from pictocli.overview import Overview
-
-        with translated(self.path):
-            queries = self._queries()
-            folders = queries.folders(Scope(dataset, folder))
-            asked = filtering(queries, filters)
-
-        def rows() -> Iterator[Exported]:
-            with translated(self.path):
-                yield from Overview(queries.db).exported(folders, embeddings=embeddings, conditions=asked)
-
-        return rows()
-
-    def export_to(
-        self,
-        target: str | os.PathLike[str] | BinaryIO,
-        format: str | None = None,  # noqa: A002 - the option's name
-        *,
-        embeddings: bool = False,
-        spreadsheet_safe: bool = False,
-        **scope: Any,
-    ) -> ExportReport:
-        """Write every row to a file, which is there as a whole or not at all, or to an open binary file or pipe.
-
-        format: "jsonl", "csv", "parquet" (see `parquet.write` for its columns), or "npy": the embeddings as NAME.npy,
-        float32 [n, dim], with NAME.npy.jsonl beside it, line i for row i; by default what the file is named for.
-        scope: as `export`'s. Raises ValidationError, NotFoundError, StoreError, PictoError when the file cannot be
-        written.
-        """
-        from pictocli.exporting import export_to, for_file
-
-        form = for_file(self.path, target, format, embeddings=embeddings, spreadsheet_safe=spreadsheet_safe)
-        rows = self.export(embeddings=embeddings or form == "npy", **scope)
-        with translated(self.path):
-            spec = self._queries().spec()
-        return export_to(
-            rows, os.fspath(target) if isinstance(target, str | os.PathLike) else target, form, spec=spec,
-            embeddings=embeddings or form == "npy", spreadsheet_safe=spreadsheet_safe, progress=self.progress,
-        )  # fmt: skip
-
-    def import_embeddings(self, file: str | os.PathLike[str], **options: Any) -> ImportReport:
-        """Index the files that a Parquet file has vectors for, with these instead of the model's.
-
-        options: model ("auto": the library's, or what picto's own file says), path_column, vector_column (usual names),
-        root (where relative paths begin, and what is indexed), dataset, device, workers, thumbnails, thumbnail_width,
-        force, dry_run; as in `picto import --help`. A file that the library knows keeps its embedding, unless force is
-        given. Raises NotFoundError, ValidationError, ModelMismatchError, ModelError, StoreError.
-        """
-        from pictocli.importing import import_embeddings  # numpy, Pillow, pyarrow
-
-        held = None
-        if os.path.exists(self.path) and os.path.getsize(self.path):
-            with translated(self.path):
-                held = self._queries().spec()
-        self.close()
-        return import_embeddings(self.path, os.fspath(file), held, self.progress, **options)
-
-    def export_thumbnails(self, destination: str | os.PathLike[str], **options: Any) -> ThumbnailReport:
-        """Write stored thumbnails to a folder or "s3://bucket/prefix", and store the address of each once it is there.
-
-        options: cdn (an address that serves the bucket or folder), format ("jpeg" or "webp"), width (px, at most as
-        they are), dataset, folder, force, dry_run; as in `picto thumbnails --help`. What lies there already is not
-        written again. Raises ValidationError, NotFoundError for a bucket, dataset or folder, PictoError for a place
-        that cannot be written, StoreError.
-        """
-        from pictocli.publishing import export_thumbnails  # Pillow, s3fs
-
-        self.close()
-        return export_thumbnails(self.path, os.fspath(destination), self.progress, **options)
 
     @question
     def duplicates(

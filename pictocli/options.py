@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
 
+from pictocli.display import counted
 from pictocli.errors import UnreadableError
-from pictocli.records import Scope
+from pictocli.records import Answer, Scope
 
 if TYPE_CHECKING:
     from pictocli.filters import Filters
 
 __all__ = [
-    "After", "Attributes", "Before", "Camera", "Category", "Color", "Device", "Everywhere", "Exact", "Folder", "Form",
-    "Format", "Labels", "Limit", "Match", "Matching", "Near", "Objects", "OnDevice", "PdfPassword", "Print0", "Scenes",
-    "Sort", "ThisDataset", "Where", "asked", "condition", "given", "inside", "secret",
+    "UNSCOPED", "After", "Attributes", "Before", "Camera", "Category", "Color", "Device", "Everywhere", "Exact",
+    "Folder", "Form", "Format", "Labels", "Limit", "Match", "Matching", "Near", "Objects", "OnDevice", "PdfPassword",
+    "Print0", "Scenes", "Sort", "ThisDataset", "Where", "asked", "condition", "given", "having", "inside",
+    "looked_at", "secret", "share",
 ]  # fmt: skip
 
 
@@ -186,3 +188,22 @@ def inside(scope: Scope) -> str:
     if folder and scope.dataset:
         return f"in {scope.dataset}, folder {folder}"
     return f"below {folder}" if folder else f"in {scope.dataset or 'the whole database'}"
+
+
+UNSCOPED = "leave --dataset and --folder out to see them"
+
+
+def share(answer: Answer) -> str:
+    """3 of 12,407 in holiday."""
+    return f"{len(answer.results):,} of {answer.considered:,} {inside(answer.scope)}"
+
+
+def looked_at(answer: Answer) -> str:
+    """12,407 images in holiday."""
+    return f"{counted(answer.considered, 'image')} {inside(answer.scope)}"
+
+
+def having(labels: Labels, match: Match, filters: Filters) -> str:
+    """with car and price<50, after a blank; nothing when all images are asked for."""
+    words = condition(labels, match, filters)
+    return f" with {words}" if words else ""

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 __all__ = [
-    "CATEGORIES", "Answer", "CalibrationReport", "Contents", "Embedded", "Exported", "Image", "ImageDetail",
-    "IndexReport", "Label", "LibraryInfo", "ModelSpec", "PairQuantiles", "Pairs", "Recall", "RetagReport", "Scope",
+    "CATEGORIES", "Answer", "Contents", "Embedded", "Exported", "Image", "ImageDetail",
+    "IndexReport", "Label", "LibraryInfo", "ModelSpec", "PairQuantiles", "Pairs", "Recall", "Scope",
     "SimilarImage", "Skipped", "TaggedImage",
 ]  # fmt: skip
 
@@ -206,32 +206,6 @@ class IndexReport:
     downloaded_bytes: int = 0
     empty: int = 0
     repeated: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetagReport:
-    """What `picto retag` did. changed: images whose tags are not what they were. rule: what made the tags."""
-
-    images: int
-    changed: int
-    rule: str
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CalibrationReport:
-    """What `picto calibrate` measured. images: those looked at. told: labels with pictures known to be of them; able:
-    labels that can be given to a picture, all of them where nothing was known. file: where the constants lie.
-    """
-
-    model: str
-    images: int
-    skipped: list[Skipped]
-    told: int
-    able: int
-    labels: int
-    file: str
-    seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pictocli.records import IndexReport, Skipped
 
 __all__ = [
-    "Change", "ExportReport", "Forgotten", "ImportReport", "MergeReport", "MoveReport", "RemovalReport",
+    "CalibrationReport", "Change", "ExportReport", "Forgotten", "ImportReport", "MergeReport", "MoveReport",
+    "RemovalReport", "RetagReport",
     "ThumbnailReport", "VacuumReport",
 ]  # fmt: skip
 
@@ -156,3 +157,29 @@ class Change:
     path: str
     image_id: int | None = None
     reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetagReport:
+    """What `picto retag` did. changed: images whose tags are not what they were. rule: what made the tags."""
+
+    images: int
+    changed: int
+    rule: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationReport:
+    """What `picto calibrate` measured. images: those looked at. told: labels with pictures known to be of them; able:
+    labels that can be given to a picture, all of them where nothing was known. file: where the constants lie.
+    """
+
+    model: str
+    images: int
+    skipped: list[Skipped]
+    told: int
+    able: int
+    labels: int
+    file: str
+    seconds: float

@@ -5,24 +5,22 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from urllib.parse import quote_from_bytes
 
 from rich.cells import cell_len, chop_cells
 from rich.console import Console
 from rich.text import Text
 
+from pictocli.cells import how, local, pairs, recall, scored, short, top
 from pictocli.damage import Damage
 from pictocli.display import bar, crop, fraction, pad, percent, printable, shorten, shown_path, size_of
-from pictocli.grouped import Copy, Group
+from pictocli.grouped import Group
 from pictocli.records import (
     CATEGORIES,
     Image,
     ImageDetail,
     Label,
     LibraryInfo,
-    PairQuantiles,
-    Recall,
     SimilarImage,
     TaggedImage,
 )
@@ -100,16 +98,16 @@ class Page:
             cells.append(f"{image.similarity:+.3f}")
         cells += closer
         if width >= _WITH_TAGS:
-            cells += [str(image.image_id), _top(image)]
+            cells += [str(image.image_id), top(image)]
         if width >= _WITH_SIZE:
-            cells += [f"{image.width}×{image.height}", _local(image.modified)[:10], printable(image.dataset)]
+            cells += [f"{image.width}×{image.height}", local(image.modified)[:10], printable(image.dataset)]
         return cells
 
     def tagged(self, images: Sequence[TaggedImage]) -> None:
         """Id, the labels that matched with their scores, where labels were asked for, path."""
         labelled = any(image.matched for image in images)
         columns = [_Column("id", right=True)] + [_Column("matched", "bold", shrinks=True)] * labelled
-        rows = [([str(image.image_id)] + [_scored(image.matched)] * labelled, image) for image in images]
+        rows = [([str(image.image_id)] + [scored(image.matched)] * labelled, image) for image in images]
         self._table(columns, rows, headed=True)
 
     def groups(self, groups: Sequence[Group]) -> None:
@@ -122,7 +120,7 @@ class Page:
         rows: list[tuple[list[str], Image]] = []
         for group in groups:
             for at, image in enumerate(group.images):
-                cells = ["" if at else str(group.group), _how(image)]
+                cells = ["" if at else str(group.group), how(image)]
                 cells += [self._spelled(f"{image.width}×{image.height}")] * (width >= _WITH_BAR)
                 rows.append((cells + [size_of(image.size)] * (width >= _WITH_CLOSER), image))
         self._table(columns, rows, headed=True)
@@ -154,7 +152,7 @@ class Page:
 
     def detail(self, image: ImageDetail) -> None:
         """Everything known of one image, a line a kind of thing."""
-        kind = [f"{image.width}×{image.height}", image.kind.upper(), size_of(image.size), _local(image.modified)]
+        kind = [f"{image.width}×{image.height}", image.kind.upper(), size_of(image.size), local(image.modified)]
         lines = []
         taken = [image.taken_at.replace("T", " ")[:16]] if image.taken_at else []
         taken += [image.camera] if image.camera else []
@@ -168,7 +166,7 @@ class Page:
         if image.has_thumbnail:
             lines.append(("thumbnail", ["stored"] + ([image.thumbnail_url] if image.thumbnail_url else [])))
         spent = f"{image.processing_time_ms:.0f} ms"
-        lines.append(("indexed", [_local(image.indexed_at)[:10], _short(image.model), spent]))
+        lines.append(("indexed", [local(image.indexed_at)[:10], short(image.model), spent]))
         tail = f"id:{image.image_id}"
         width = min(self._console.width, _MEASURE)
         title = self._path(image, width - len(tail) - 2)
@@ -202,9 +200,9 @@ class Page:
             ("images", images),
             ("kinds", [f"{kind} {count:,}" for kind, count in info.kinds.items()] or ["–"]),
             ("datasets", [f"{each.dataset} {each.images:,}" for each in info.datasets] or ["–"]),
-            ("model", [_short(info.model), f"{info.dim}-D"] if info.model else ["none yet"]),
-            *([("pairs", _pairs(info.pairs))] if info.pairs else []),
-            *([("recall", _recall(info.recall))] if info.recall else []),
+            ("model", [short(info.model), f"{info.dim}-D"] if info.model else ["none yet"]),
+            *([("pairs", pairs(info.pairs))] if info.pairs else []),
+            *([("recall", recall(info.recall))] if info.recall else []),
             ("tag rule", [info.tag_rule]),
         ])  # fmt: skip
         top = [(self._spelled(printable(label)), count) for _, label, count in info.tags[:10]]
@@ -275,44 +273,3 @@ class Page:
             return text
         encoding = self._console.encoding
         return text.translate(_ASCII).encode(encoding, "backslashreplace").decode(encoding)
-
-
-def _how(copy: Copy) -> str:
-    """kept, exact, or how similar: what an image is in its group."""
-    if copy.kind == "near":
-        return f"{copy.similarity:.3f}"
-    return "kept" if copy.kept else copy.kind
-
-
-def _top(image: Image) -> str:
-    """The strongest objects and scenes, three in all."""
-    return printable(" ".join([*image.tags["objects"][:2], *image.tags["scenes"][:2]][:3]))
-
-
-def _scored(scores: Mapping[str, float]) -> str:
-    return "  ".join(f"{printable(name)} {fraction(score)}" for name, score in scores.items())
-
-
-def _pairs(pairs: PairQuantiles) -> list[str]:
-    """median 0.12, 90% 0.31, 99% 0.52, and of how many."""
-    names = {0.5: "median", 0.9: "90%", 0.99: "99%", 0.999: "99.9%", 0.9999: "99.99%"}
-    told = [f"{name} {pairs.quantiles[share]:.2f}" for share, name in names.items() if share in pairs.quantiles]
-    return [*told, f"of {pairs.n:,} random pairs"]
-
-
-def _recall(recall: Recall) -> list[str]:
-    """99.98% of the nearest 50, and of how many comparisons."""
-    if recall.exact:
-        return ["exact", "every image is compared"]
-    nearest, similar = percent((recall.nearest, recall.similar))
-    compared = f"{recall.compared:,} of {recall.images:,} compared"
-    return [f"{nearest} of the nearest 50", f"{similar} of the 500 at 0.60 or above", compared]
-
-
-def _local(moment: str) -> str:
-    """An ISO 8601 moment as this machine's clock showed it: 2019-07-14 18:22."""
-    return datetime.fromisoformat(moment).astimezone().strftime("%Y-%m-%d %H:%M")
-
-
-def _short(model: str | None) -> str:
-    return (model or "").rpartition("/")[2]

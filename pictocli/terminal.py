@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, cast
 
+from pictocli.cells import mended, sentence
 from pictocli.damage import Damage, RepairReport
 from pictocli.display import counted, marked, pad, printable, shown_path, size_of, time_of
 from pictocli.errors import ExpressionError, NotFoundError, PictoError, ValidationError
@@ -17,18 +18,16 @@ from pictocli.options import Format
 from pictocli.progress import Bar
 from pictocli.records import (
     Answer,
-    CalibrationReport,
     Image,
     ImageDetail,
     IndexReport,
     Label,
     LibraryInfo,
-    RetagReport,
     SimilarImage,
     Skipped,
     TaggedImage,
 )
-from pictocli.reports import Forgotten
+from pictocli.reports import CalibrationReport, Forgotten, RetagReport
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -205,7 +204,7 @@ class Terminal:
             new = counted(report.indexed - report.asked, "new or changed file")
             self.talk(f"Would open {new}{asked}, {report.unchanged:,} unchanged")
         else:
-            self.talk(_sentence(report))
+            self.talk(sentence(report))
         if report.empty:
             self.talk(f"{self._paint('warning', 33)}: {counted(report.empty, 'row')} of the list without an image")
         if report.repeated:
@@ -244,7 +243,7 @@ class Terminal:
         elif report.dry_run:
             self.hint("picto repair mends what can be mended")
         else:
-            self.talk(_mended(report))
+            self.talk(mended(report))
             if report.unfinished:
                 files = counted(report.unfinished, "file")
                 self.hint(f"picto index with the same folders embeds what is gone of {files} again")
@@ -276,27 +275,3 @@ class Terminal:
                 self.talk(f"  {pad(name, width)}  {each.reason}")
             if len(shown) < len(skipped):
                 self.talk(f"  and {len(skipped) - len(shown):,} more: --verbose lists them")
-
-
-def _sentence(report: IndexReport) -> str:
-    """Indexed 24 images in 2.1 s (11.4/s), 20 of them as before, 3 unchanged, 1 moved."""
-    done = report.indexed + report.reused
-    rate = done / report.seconds if report.seconds else 0
-    verb = "Interrupted: indexed" if report.interrupted else "Indexed"
-    parts = [f"{verb} {counted(done, 'image')} in {time_of(report.seconds)}"]
-    if done:
-        parts[0] += f" ({rate:.1f}/s)"
-    if report.reused:
-        parts.append(f"{report.reused:,} of them as before")
-    counts = {name: getattr(report, name) for name in ("unchanged", "moved", "copied", "updated", "described")}
-    parts += [f"{count:,} {name}" for name, count in counts.items() if count]
-    if report.downloaded:
-        parts.append(f"{counted(report.downloaded, 'download')} of {size_of(report.downloaded_bytes)}")
-    return ", ".join(parts)
-
-
-def _mended(report: RepairReport) -> str:
-    """Repaired in 31 ms: removed 2 rows of image; the damaged file is kept as …"""
-    gone = ", ".join(f"{counted(count, 'row')} of {table}" for table, count in report.removed.items())
-    kept = f"; the damaged file is kept as {shown_path(report.kept)}" if report.kept else ""
-    return f"Repaired in {time_of(report.seconds)}" + (f": removed {gone}" if gone else ": no row removed") + kept

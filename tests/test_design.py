@@ -28,14 +28,15 @@ MODULES = sorted(path.stem for path in HOUSE.glob("*.py") if path.stem != "__ini
 ROWS = (
     ("errors", "records", "damage", "display", "progress", "interrupts"),
     ("reports", "grouped"),
+    ("cells",),
     ("weights", "migrations", "workers", "tabular", "urls"),
     ("protocols", "schema", "rules", "checkpoint", "text", "scan", "kinds", "metadata", "expressions", "preprocess",
      "claims", "render", "tables", "pairs", "toml_lines", "openvino_vision", "silence", "steady", "stored",
      "consistency", "rgb", "exif", "pdfs", "sizes", "bucket", "parquet", "transfers"),
-    ("catalog", "retagging", "taxonomy", "hub", "siglip", "tower", "pixels", "documents", "inputs", "jxl", "raws",
-     "places", "given", "fingerprints", "lookalikes", "web", "buckets", "downloads", "listed", "lists"),
+    ("catalog", "filerows", "retagging", "taxonomy", "hub", "siglip", "tower", "pixels", "documents", "inputs", "jxl",
+     "raws", "places", "given", "fingerprints", "lookalikes", "web", "buckets", "downloads", "listed", "lists"),
     ("selection", "rows", "fields", "matching", "remote"),
-    ("objects", "tagging", "sqlite", "queries", "decode", "soundness", "conditions", "links", "copies"),
+    ("objects", "wanted", "tagging", "sqlite", "queries", "decode", "soundness", "conditions", "links", "copies"),
     ("calibration", "candidates", "references", "words", "labels", "overview", "staging", "codes",
      "checking", "forgetting", "opening", "combining", "duplicates"),
     ("brain", "fitting", "labelled", "holding", "recall", "salvage", "mending", "filters", "merging", "keeping"),
@@ -44,17 +45,18 @@ ROWS = (
     ("indexing", "several"),
     ("reading", "filling"),
     ("importing", "watching"),
+    ("upkeep", "exchanging"),
     ("library", "options"),
     ("terminal",),
-    ("cli_asking", "cli_duplicates", "cli_exchange", "cli_filling", "cli_house", "cli_keeping", "cli_showing",
-     "cli_watching"),
+    ("cli_asking", "cli_duplicates", "cli_exchange", "cli_filling", "cli_house", "cli_keeping", "cli_searching",
+     "cli_showing", "cli_watching"),
     ("cli",),
 )  # fmt: skip
 ROW = {name: number for number, row in enumerate(ROWS) for name in row}
 
 COMMANDS = {
-    "cli_asking", "cli_duplicates", "cli_exchange", "cli_filling", "cli_house", "cli_keeping", "cli_showing",
-    "cli_watching",
+    "cli_asking", "cli_duplicates", "cli_exchange", "cli_filling", "cli_house", "cli_keeping", "cli_searching",
+    "cli_showing", "cli_watching",
 }  # fmt: skip
 STORE = {
     "catalog", "checking", "codes", "conditions", "consistency", "copies", "fields", "forgetting", "inputs", "links",

@@ -1,0 +1,97 @@
+"""A library's upkeep: checking and repairing it, forgetting what is gone, moving, merging, making it smaller."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+from pictocli.damage import Damage, RepairReport
+from pictocli.reading import Reader
+from pictocli.reports import MergeReport, MoveReport, RemovalReport, VacuumReport
+
+__all__ = ["Upkeep"]
+
+
+class Upkeep(Reader):
+    """What keeps a library in order. No file of the user's is ever changed or removed."""
+
+    def check(self) -> list[Damage]:
+        """Everything that can be told to be wrong with the database, a record a kind of damage; [] when nothing is.
+
+        Reads only. Raises StoreError when the file is no database of picto's.
+        """
+        from pictocli.checking import check_file  # numpy
+
+        return check_file(self.path, self.progress)
+
+    def repair(self, *, dry_run: bool = False) -> RepairReport:
+        """Make anew what is derived, remove what refers to nothing, and have `index` redo what is gone.
+
+        What SQLite can no longer read as a whole is read row by row into a new file; the old one is kept beside it. A
+        database without damage is left alone. dry_run: only say what is wrong. Raises StoreError, with the file as it
+        was, when nothing of it can be saved or another program has it open.
+        """
+        from pictocli.repairing import repair  # numpy
+
+        self.close()
+        return repair(self.path, self.progress, dry_run=dry_run)
+
+    def prune(
+        self, *, dataset: str | None = None, folder: str | None = None, dry_run: bool = False, yes: bool = False
+    ) -> RemovalReport:
+        """Forget the files, of a dataset or folder or of all, that are gone from the disk.
+
+        What nobody can look at is passed over, and listed in the report: roots that are not there or empty, as an
+        unmounted disk's, and folders that cannot be read. yes: also when more than a fifth of all files are gone, for
+        which PictoError is raised otherwise. Raises NotFoundError for the dataset or folder, StoreError.
+        """
+        from pictocli.keeping import prune
+
+        self.close()
+        return prune(self.path, self.progress, dataset=dataset, folder=folder, dry_run=dry_run, yes=yes)
+
+    def remove(
+        self, images: Iterable[str | os.PathLike[str] | int] = (), *, dataset: str | None = None, dry_run: bool = False,
+        yes: bool = False,
+    ) -> RemovalReport:  # fmt: skip
+        """Remove images by id, files, pages ("report.pdf#page=3"), folders or a dataset from the library, not the disk.
+
+        yes: needed for a folder or dataset with several images. Nothing is removed when one is not in the library.
+        Raises NotFoundError, ValidationError, StoreError.
+        """
+        from pictocli.removing import remove
+
+        self.close()
+        named = [each if isinstance(each, int) else os.fspath(each) for each in images]
+        return remove(self.path, self.progress, named, dataset=dataset, dry_run=dry_run, yes=yes)
+
+    def move_root(
+        self, old: str | os.PathLike[str], new: str | os.PathLike[str], *, force: bool = False, dry_run: bool = False
+    ) -> MoveReport:
+        """Tell the library that the indexed folder `old` lies at `new` now. Nothing is embedded again.
+
+        force: also when `new` is not there, or holds none of the files. Raises NotFoundError, ValidationError for a
+        folder that is no root or lies in or around another one, PictoError, StoreError.
+        """
+        from pictocli.keeping import move_root
+
+        self.close()
+        return move_root(self.path, os.fspath(old), os.fspath(new), force=force, dry_run=dry_run)
+
+    def merge(self, other: str | os.PathLike[str], *, dry_run: bool = False) -> MergeReport:
+        """Take all that the library in the file `other` holds and this one does not; `other` is only read.
+
+        Datasets are joined by name, roots by path; what this library has finished stays as it is. Raises NotFoundError,
+        ModelMismatchError for another model, ValidationError, StoreError for a damaged one.
+        """
+        from pictocli.joining import merge  # numpy
+
+        self.close()
+        return merge(self.path, os.fspath(other), self.progress, dry_run=dry_run)
+
+    def vacuum(self) -> VacuumReport:
+        """Rebuild the file without the room that deleted rows have left. Raises StoreError when it is in use."""
+        from pictocli.keeping import vacuum
+
+        self.close()
+        return vacuum(self.path, self.progress)
