@@ -488,7 +488,7 @@ def test_the_order_by_score(store: SqliteStore, db: apsw.Connection) -> None:
         (None, "a", {"a", "a/b"}),
         (None, "/one/a", {"a", "a/b"}),
     ],
-    ids=str,
+    ids=lambda value: "+".join(sorted(value)) if isinstance(value, set) else str(value),  # alike in all processes
 )
 def test_folders_in_scope(
     dataset: str | None, sub: str | None, wanted: set[str] | None, store: SqliteStore, db: apsw.Connection
