@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from pictocli.bucket import Bucket
 from pictocli.errors import PictoError, ValidationError
+from pictocli.uploads import Bucket
 
 __all__ = ["Folder", "Place", "link_base", "place", "whole"]
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from pictocli.bucket import IN_FLIGHT
 from pictocli.claims import claimed
 from pictocli.errors import DamagedError, PictoError, ValidationError, check_range
 from pictocli.interrupts import held
@@ -20,6 +19,7 @@ from pictocli.protocols import Progress
 from pictocli.reports import ThumbnailReport
 from pictocli.schema import connect, translated
 from pictocli.sizes import thumbnail_size
+from pictocli.uploads import IN_FLIGHT
 
 __all__ = ["export_thumbnails"]
 

@@ -22,8 +22,8 @@ from PIL import Image
 from program import environment, run
 
 import pictocli
-from pictocli.bucket import Bucket
 from pictocli.errors import NotFoundError, PictoError, ValidationError
+from pictocli.uploads import Bucket
 
 
 @pytest.fixture(scope="module")
