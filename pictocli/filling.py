@@ -203,9 +203,10 @@ def index_with(
 
 
 def run(
-    db: apsw.Connection, path: str, targets: Sequence[Target], model: Model, options: IndexOptions, progress: Progress
-) -> IndexReport:
-    """Index targets of an open database, whose roots nobody else changes meanwhile.
+    db: apsw.Connection, path: str, targets: Sequence[Target], model: Model, options: IndexOptions, progress: Progress,
+    indexer: Indexer | None = None,
+) -> IndexReport:  # fmt: skip
+    """Index targets of an open database, whose roots nobody else changes meanwhile. indexer: another than the usual.
 
     Raises StoreError when somebody does, or has moved or removed one of them.
     """
@@ -216,7 +217,7 @@ def run(
         store.require_roots(roots)
         if options.thumbnail_width is not None:
             store.set_meta("thumbnail_width", options.thumbnail_width)
-        report = Indexer(store, model.spec, model.brain(store), options, progress).run(targets)
+        report = (indexer or Indexer(store, model.spec, model.brain(store), options, progress)).run(targets)
         _index_fields(db, options.fields, progress)
         store.build_codes()
         store.measure_pairs()

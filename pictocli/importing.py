@@ -17,7 +17,6 @@ from pictocli import stored
 from pictocli.brain import Brain, Model, Thought, checked, choose, model_id, put_labels, taxonomy_of
 from pictocli.candidates import Candidate, IndexOptions, Target
 from pictocli.catalog import Catalog
-from pictocli.claims import claimed
 from pictocli.decode import Decoded, Inspected, Recipe, Refused
 from pictocli.errors import (
     DamagedError,
@@ -27,13 +26,13 @@ from pictocli.errors import (
     ValidationError,
     check_range,
 )
+from pictocli.filling import run
 from pictocli.given import Carried, Given
 from pictocli.indexing import Indexer
 from pictocli.opening import tidy
 from pictocli.parquet import Vectors
 from pictocli.planning import Work
 from pictocli.protocols import Progress
-from pictocli.recall import check_when_due
 from pictocli.records import CATEGORIES, IndexReport, ModelSpec
 from pictocli.reports import ImportReport
 from pictocli.schema import connect, memory, translated
@@ -157,14 +156,7 @@ def _run(
     store.require_model(model.spec)
     put_labels(store, taxonomy_of(store))
     targets = _targets(store, given, *place, create=True)
-    with claimed(path, {target.root_id: target.root for target in targets if target.root_id is not None}):
-        store.require_model(model.spec)  # still: picto reembed may just have finished
-        if options.thumbnail_width is not None:
-            store.set_meta("thumbnail_width", options.thumbnail_width)
-        Importer(store, model, given, options, report, progress).run(targets)
-        store.build_codes()
-        store.measure_pairs()
-        check_when_due(db, progress)
+    run(db, path, targets, model, options, progress, Importer(store, model, given, options, report, progress))
     tidy(db)
 
 
