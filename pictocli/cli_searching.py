@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pictocli.combining import weighted
+from pictocli.combining import AWAY, weighted
 from pictocli.errors import ValidationError
 from pictocli.options import (
     UNSCOPED,
@@ -84,8 +84,8 @@ def search(
     --attributes, --where, --after, --before, --camera and --near leave only such images to look at, as in picto tags.
 
     Words, pictures and what --not names are mixed on one scale, each by how its cosines are spread over the library,
-    and get a score in standard deviations. A weight stands before a colon: in TEXT it begins a part of its own; in
-    --image it is one unless a file has that very name. The pictures given are left out.
+    and get a score in standard deviations; --not counts half. A weight stands before a colon: in TEXT it begins a part
+    of its own; in --image it is one unless a file has that very name. The pictures given are left out.
 
     \b
     Examples:
@@ -101,7 +101,7 @@ def search(
         raise ValidationError("words or a picture are needed", 'picto search "a red car", or --image IMG')
     answer = terminal.library().search(
         _parts(text or []), images=[_weighed(each) for each in image or []],
-        without=[weighted(each) for each in without or []], **labels, match=match.value, limit=limit,
+        without=[weighted(each, AWAY) for each in without or []], **labels, match=match.value, limit=limit,
         min_probability=min_probability, dataset=dataset, folder=folder, exact=exact, device=device.value, **filters,
     )  # fmt: skip
     terminal.rows(answer.results, SimilarImage, terminal.form(form, print0))

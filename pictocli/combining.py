@@ -20,9 +20,10 @@ from dataclasses import dataclass
 from pictocli.errors import ValidationError
 from pictocli.queries import Queries
 
-__all__ = ["Blend", "Part", "blend", "weighted"]
+__all__ = ["AWAY", "Blend", "Part", "blend", "weighted"]
 
 SAMPLE = 1000  # pictures, of which a standard deviation is right within 5 %
+AWAY = 0.5  # the weight of what is pushed away: with 1, the picture least like it would beat the one most like the rest
 _LEAST_SPREAD = 1e-3  # of cosines; a library of copies of one picture has none
 _WEIGHT = re.compile(r"(\d+\.?\d*|\.\d+):(.+)", re.DOTALL)
 _MOST = 1000.0
@@ -53,11 +54,11 @@ class Blend:
         return total / sum(abs(part.weight) for part in self.parts)
 
 
-def weighted(text: str) -> tuple[float, str]:
-    """The weight and the rest of "2:sunset"; 1 and all of it without one. Raises ValidationError for a weight of 0."""
+def weighted(text: str, plain: float = 1.0) -> tuple[float, str]:
+    """The weight and the rest of "2:sunset"; `plain` and all of it without one. ValidationError for a weight of 0."""
     found = _WEIGHT.fullmatch(text)
     if found is None:
-        return 1.0, text
+        return plain, text
     weight = float(found[1])
     if not 0 < weight <= _MOST:
         raise ValidationError(f"the weight of {text} must lie above 0, up to 1,000", "--not pushes away")

@@ -125,9 +125,9 @@ class Reader(Questions):
         """Images that match words, best first, each with its cosine and SigLIP's probability.
 
         images: pictures to mix in, as those of `similar`; without: words to push away. Each, and each of several texts,
-        may be a (weight, value) pair; the weight is 1 otherwise. Of several parts each counts by how its cosines are
-        spread over the library (`combining`); results then have a score and the cosine with each part, no probability,
-        and leave the images given out.
+        may be a (weight, value) pair; otherwise the weight is 1, of `without` a half. Of several parts each counts by
+        how its cosines are spread over the library (`combining`); results then have a score and the cosine with each
+        part, no probability, and leave the images given out.
 
         objects, scenes, attributes, match, filters: as those of `similar`. min_probability: least probability, 0..1.
         The first search for words runs the model's text half; the database keeps their embedding. Raises

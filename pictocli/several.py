@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TypeAlias, TypeVar
 
-from pictocli.combining import Part, blend
+from pictocli.combining import AWAY, Part, blend
 from pictocli.errors import ValidationError, check_range
 from pictocli.holding import Holding
 from pictocli.nearest import near
@@ -35,13 +35,16 @@ class Several:
         given: list[tuple[float, ImageLike]] = [valued(image) for image in images]
         found = [(weight, _named(image), find(queries, image)) for weight, image in given]
         self.pictures = {reference.image_id or reference.twin for _, _, reference in found} - {None}
+        aside = [valued(words, AWAY) for words in without]
         self.parts = [Part(words, weight, embed_text(words)) for weight, words in map(valued, texts)]
         self.parts += [Part(name, weight, embed_picture(reference)) for weight, name, reference in found]
-        self.parts += [Part(f"not {words}", -weight, embed_text(words)) for weight, words in map(valued, without)]
+        self.parts += [Part(f"not {words}", -weight, embed_text(words)) for weight, words in aside]
         names = [part.name for part in self.parts]
         for name in names:
             if names.count(name) > 1:
                 raise ValidationError(f"{name} is asked for twice", f"name it once, with a weight: 2:{name}")
+            if f"not {name}" in names:
+                raise ValidationError(f"{name} is asked for and pushed away", "leave one of them out")
 
 
 def combined(
@@ -68,9 +71,9 @@ def combined(
     )  # fmt: skip
 
 
-def valued(value: Weighed[V]) -> tuple[float, V]:
-    """A value with its weight, 1 unless it has one. Raises ValidationError for a weight that is none."""
-    weight, rest = value if isinstance(value, tuple) else (1.0, value)
+def valued(value: Weighed[V], plain: float = 1.0) -> tuple[float, V]:
+    """A value with its weight, `plain` unless it has one. Raises ValidationError for a weight that is none."""
+    weight, rest = value if isinstance(value, tuple) else (plain, value)
     check_range("weight", weight, 1e-3, 1000)
     return weight, rest
 
