@@ -4,36 +4,28 @@ from __future__ import annotations
 
 import atexit
 import errno
+import importlib
 import os
 import re
 import select
 import sys
 import traceback
-from collections.abc import Callable, Sequence
-from typing import Annotated, Any, get_type_hints
+from collections.abc import Sequence
+from typing import Annotated, get_type_hints
 
 import click
 import typer
 import typer.core
 
 from pictocli import __version__
-from pictocli.cli_asking import similar, tags
-from pictocli.cli_duplicates import duplicates
-from pictocli.cli_exchange import import_, thumbnails
-from pictocli.cli_filling import calibrate, embed, index, reembed, retag
-from pictocli.cli_house import merge, mv_root, prune, rm, vacuum
-from pictocli.cli_keeping import export, repair
-from pictocli.cli_searching import search
-from pictocli.cli_showing import info, show, taxonomy
-from pictocli.cli_watching import watch
 from pictocli.errors import PictoError, ValidationError
 from pictocli.interrupts import ending, interruptible
 from pictocli.options import Color
 from pictocli.terminal import Settings, Terminal
 
-__all__ = ["app", "main"]
+__all__ = ["main"]
 
-app = typer.Typer(
+_app = typer.Typer(
     name="picto",
     no_args_is_help=True,
     rich_markup_mode=None,  # plain help: rich's takes 50 ms and cuts words in narrow terminals
@@ -48,7 +40,7 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(
+@_app.callback(
     epilog="The global options may stand anywhere on the line. Exit codes: 0 found or done, 1 nothing matched, "
     "2 wrong usage, 3 cannot work, 4 not found, 130 interrupted."
 )
@@ -101,27 +93,24 @@ class _Command(typer.core.TyperCommand):
         super().format_options(ctx, formatter)
 
 
-def _named(command: Callable[..., Any]) -> str:
-    """What a command is called: import_, as import is a word of Python's, and mv_root."""
-    return command.__name__.rstrip("_").replace("_", "-")
-
-
-for command in (
-    index, watch, similar, search, tags, duplicates, show, info, taxonomy, retag, calibrate, embed, reembed, export,
-    import_, thumbnails, prune, rm, mv_root, merge, vacuum, repair,
-):  # fmt: skip
-    app.command(_named(command), cls=_Command)(command)
+# Which module has it: each costs a millisecond or two to import, and only the one that is asked for is.
+_MODULES = {
+    "index": "filling", "watch": "watching", "similar": "asking", "search": "searching", "tags": "asking",
+    "duplicates": "duplicates", "show": "showing", "info": "showing", "taxonomy": "showing", "retag": "filling",
+    "calibrate": "filling", "embed": "filling", "reembed": "filling", "export": "keeping", "import": "exchange",
+    "thumbnails": "exchange", "prune": "house", "rm": "house", "mv-root": "house", "merge": "house", "vacuum": "house",
+    "repair": "keeping",
+}  # fmt: skip
 
 
 def _parser(name: str) -> click.Command:
-    """The command line of the command that is asked for alone: each costs a millisecond. Of all, when it is none."""
-    told = app.registered_commands
-    mine = [each for each in told if each.callback is not None and _named(each.callback) == name]
-    try:
-        app.registered_commands = mine or told
-        return typer.main.get_command(app)
-    finally:
-        app.registered_commands = told
+    """The command line of the command that is asked for alone; of all, when it is none."""
+    _app.registered_commands = []
+    for each in [name] if name in _MODULES else _MODULES:
+        module = importlib.import_module(f"pictocli.cli_{_MODULES[each]}")
+        function = "import_" if each == "import" else each.replace("-", "_")  # import is a word of Python's
+        _app.command(each, cls=_Command)(getattr(module, function))
+    return typer.main.get_command(_app)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

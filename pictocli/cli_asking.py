@@ -193,9 +193,10 @@ def tags(
     OR within a category of tags, AND across categories and all else; --match all makes it AND within too.
 
     \b
-    EXPR is FIELD OP VALUE, OP one of = != < <= > >= ~ (contains), or FIELD in (VALUE, VALUE),
-    or FIELD alone (it has a value). A field within another is brand.name; what has blanks
-    stands in quotes. 'discount=null' finds where it is missing.
+    EXPR is FIELD OP VALUE, OP one of = != < <= > >= ~ (contains),
+    or FIELD in (VALUE, VALUE), or FIELD alone (it has a value).
+    A field within another is brand.name; what has blanks stands in
+    quotes. 'discount=null' finds where it is missing.
 
     A picture without a date is taken to be as old as its file. --before 2024-06 ends with May.
 

@@ -54,7 +54,7 @@ def thumbnails(
     force: Annotated[bool, typer.Option("--force", help="Write all again, whatever lies there.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be written; do nothing.")] = False,
 ) -> int:
-    """Thumbnails as files or objects, and their addresses in every answer.
+    """Thumbnails as files or objects, with their addresses.
 
     Writes thumb_ID.jpg for each image that has a thumbnail (picto index --thumbnails makes them), and stores its
     address, which every output then has as thumbnail_url: file://, s3:// or, with --cdn, the CDN's. What lies there
@@ -127,8 +127,8 @@ def import_(
     \b
     Examples:
       picto import vectors.parquet --model siglip2-base
-      picto import other.parquet --root ~/photos --path-column image_path --dry-run
-      picto export --embeddings -o all.parquet; picto import all.parquet --db new.db
+      picto import other.parquet --root ~/photos --path-column img --dry-run
+      picto export --embeddings -o a.parquet; picto import a.parquet --db b.db
     """
     terminal: Terminal = ctx.obj
     report = terminal.library().import_embeddings(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -134,6 +133,8 @@ def secret(given: str | None) -> list[str] | None:
         return None
     if given == "-":
         if sys.stdin.isatty():
+            import getpass
+
             return [getpass.getpass("Password of the PDFs: ")]
         return [sys.stdin.buffer.readline().decode("utf-8", "replace").rstrip("\r\n")]
     if not given.startswith("@"):

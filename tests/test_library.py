@@ -79,7 +79,7 @@ def test_records_have_the_documented_fields() -> None:
             "height", "processing_time_ms"}  # fmt: skip
     names = {record: {each.name for each in fields(record)} for record in (Image, SimilarImage, TaggedImage)}
     assert base <= names[Image]
-    assert names[SimilarImage] - names[Image] == {"similarity", "closer_than", "probability"}
+    assert names[SimilarImage] - names[Image] == {"similarity", "closer_than", "probability", "score", "parts"}
     assert names[TaggedImage] - names[Image] == {"matched"}
 
 

@@ -114,7 +114,7 @@ def test_metadata_addresses_and_captures_come_along(
     db = sqlite3.connect(other)
     db.execute("UPDATE image SET metadata = '{\"k\": 1}', thumbnail_url = 's3://t/' || id, indexed_at = 1000")
     db.execute("INSERT INTO capture SELECT id, 5, 'Leica', 1.5, 2.5 FROM content")
-    db.execute("INSERT INTO input SELECT id, x'0102' FROM content")
+    db.execute("INSERT OR REPLACE INTO input SELECT id, x'0102' FROM content")
     db.execute("INSERT INTO fingerprint SELECT id, zeroblob(8) FROM content")
     db.commit()
     db.close()

@@ -175,6 +175,7 @@ def test_ctrl_c_stores_the_links_of_what_was_written(
     library: pictocli.Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pictocli.publishing._BATCH", 5)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell began the tests unseen
     real = pictocli.links.Links.link
 
     def link(self: Any, made: Any) -> None:
@@ -183,7 +184,10 @@ def test_ctrl_c_stores_the_links_of_what_was_written(
 
     with monkeypatch.context() as patch:
         patch.setattr("pictocli.links.Links.link", link)
-        report = library.export_thumbnails(tmp_path / "t")
+        try:
+            report = library.export_thumbnails(tmp_path / "t")
+        finally:
+            signal.signal(signal.SIGINT, before)
     assert (report.interrupted, report.written) == (True, 5)
     assert sum(url is not None for url in urls(library).values()) == 5
     assert library.export_thumbnails(tmp_path / "t").written == 13

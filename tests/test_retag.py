@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import pictocli
 from pictocli import brain, calibration, siglip
@@ -229,7 +230,7 @@ def test_new_pictures_under_another_rule_are_told_apart_until_a_retag(
     calibration.write(*calibrated(model, library))
     extra = tmp_path / "extra"
     extra.mkdir()
-    (extra / "new.png").write_bytes(next(photos.rglob("*.png")).read_bytes() + b"\0")
+    Image.linear_gradient("L").convert("RGB").save(extra / "new.png")
     index(extra)
     assert library.info().tag_rule == "label-free, then calibrated on 1,234 pictures"
     library.retag()
