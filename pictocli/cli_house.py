@@ -28,6 +28,9 @@ def prune(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List what is gone; forget nothing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Also when more than a fifth of all files are gone.")] = False,
+    remote: Annotated[
+        bool, typer.Option("--remote", help="Ask the servers of buckets and web pages, too; 32 questions at a time.")
+    ] = False,
     form: Form = None,
     print0: Print0 = False,
 ) -> int:
@@ -45,7 +48,7 @@ def prune(
     """
     terminal: Terminal = ctx.obj
     shown = _form(terminal, form, print0, dry_run)
-    report = terminal.library().prune(dataset=dataset, folder=folder, dry_run=dry_run, yes=yes)
+    report = terminal.library().prune(dataset=dataset, folder=folder, dry_run=dry_run, yes=yes, remote=remote)
     if shown:
         terminal.rows(report.files, Forgotten, shown)
     verb = "Would forget" if dry_run else "Forgot"

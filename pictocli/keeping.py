@@ -19,8 +19,10 @@ from pictocli.opening import claimed_library, tidy
 from pictocli.protocols import Progress
 from pictocli.queries import Queries
 from pictocli.records import Scope, Skipped
+from pictocli.remote import exists
 from pictocli.reports import Forgotten, MoveReport, RemovalReport, VacuumReport
 from pictocli.schema import connect, translated
+from pictocli.urls import is_url, joined, normal, stored
 
 __all__ = [
     "absent",
@@ -55,8 +57,8 @@ def is_gone(path: str) -> bool:
 
 def absent(root: str) -> str | None:
     """Why nothing can be said of the files of a root, such as that its disk is not mounted; None when it is there."""
-    if "://" in root:
-        return "not a folder of this machine"
+    if is_url(root):
+        return "not a folder of this machine: --remote asks its server"
     try:
         with os.scandir(root) as entries:
             return "an empty folder: is its disk mounted?" if next(entries, None) is None else None
@@ -68,14 +70,14 @@ def absent(root: str) -> str | None:
 
 def prune(
     path: str, progress: Progress, *, dataset: str | None = None, folder: str | None = None, dry_run: bool = False,
-    yes: bool = False,
+    yes: bool = False, remote: bool = False,
 ) -> RemovalReport:  # fmt: skip
     """Forget the files that are gone; see `Library.prune`."""
     started = time.perf_counter()
     with translated(path), opened(path, dry_run) as db:
         store = Forgetting(db)
         places = store.places(Queries(db).folders(Scope(dataset, folder)))
-        gone, known, passed = _looked_for(store, places, progress)
+        gone, known, passed = _looked_for(store, places, progress, remote)
         progress.doing("")
         missing = sum(file.images > 0 for _, file in gone)
         if too_many(missing, known) and not (yes or dry_run):
@@ -94,12 +96,13 @@ def prune(
 
 
 def _looked_for(
-    store: Forgetting, places: Sequence[Place], progress: Progress
+    store: Forgetting, places: Sequence[Place], progress: Progress, remote: bool
 ) -> tuple[list[tuple[Place, Known]], int, list[Skipped]]:
     """The files of these folders that are gone, how many with images were looked for, and what was passed over."""
     gone: list[tuple[Place, Known]] = []
     passed: dict[str, Skipped] = {}
-    why = {root: absent(root) for root in {place.root for place in places}}
+    roots = {place.root for place in places}
+    why = {root: None if remote and is_url(root) else absent(root) for root in roots}
     known, told = 0, time.monotonic()
     for place in places:
         if (reason := why[place.root]) is not None:
@@ -107,15 +110,9 @@ def _looked_for(
                 passed.setdefault(place.root, Skipped(place.root, reason))
             continue
         here = os.path.join(place.root, place.folder)
-        try:
-            names = set(os.listdir(here))
-        except OSError:
-            names = set()  # gone, or not to be read: each file is asked for
-        for file in store.files(place.folder_id):
-            try:
-                missing = file.name not in names and is_gone(os.path.join(here, file.name))
-            except OSError as exc:
-                passed.setdefault(here, Skipped(here, (exc.strerror or "cannot be read").lower()))
+        for file, missing in (_unserved if is_url(here) else _unlisted)(here, store.files(place.folder_id)):
+            if isinstance(missing, str):
+                passed.setdefault(here, Skipped(here, missing))
                 continue
             known += file.images > 0
             if missing:
@@ -126,13 +123,34 @@ def _looked_for(
     return gone, known, list(passed.values())
 
 
+def _unlisted(here: str, files: Sequence[Known]) -> Iterator[tuple[Known, bool | str]]:
+    """Files of a folder, each with whether it is gone, or why nobody can say."""
+    try:
+        names = set(os.listdir(here))
+    except OSError:
+        names = set()  # gone, or not to be read: each file is asked for
+    for file in files:
+        try:
+            yield file, file.name not in names and is_gone(os.path.join(here, file.name))
+        except OSError as exc:
+            yield file, (exc.strerror or "cannot be read").lower()
+
+
+def _unserved(here: str, files: Sequence[Known]) -> Iterator[tuple[Known, bool | str]]:
+    """As `_unlisted`, of objects and web pages, of which their server is asked."""
+    there = exists(joined(here, "", file.name) for file in files)
+    for file in files:
+        answer = there[joined(here, "", file.name)]
+        yield file, "its server does not say whether it is there" if answer is None else not answer
+
+
 def move_root(path: str, old: str, new: str, *, force: bool = False, dry_run: bool = False) -> MoveReport:
     """Tell the library that a root lies elsewhere now; see `Library.move_root`."""
     with translated(path), opened(path, dry_run) as db:
         store = Forgetting(db)
         root_id, root = _root_named(store, old)
-        place = os.path.realpath(new)
-        if not force and not os.path.isdir(place):
+        place = stored(normal(new)) if is_url(new) else os.path.realpath(new)
+        if not force and not is_url(place) and not os.path.isdir(place):
             raise NotFoundError(f"there is no folder {place}", "--force takes it all the same")
         if place == root:
             raise ValidationError(f"{root} is where the library has it already")
@@ -144,7 +162,7 @@ def move_root(path: str, old: str, new: str, *, force: bool = False, dry_run: bo
             if (place + "/").startswith(other.rstrip("/") + "/") or other.startswith(place.rstrip("/") + "/"):
                 raise ValidationError(f"{place} and {other}, another root of the library, lie one inside the other")
         looked = list(store.some(root_id, _LOOKED))
-        there = sum(os.path.lexists(os.path.join(place, name)) for name in looked)
+        there = _there([joined(place, "", name) for name in looked])
         if looked and not there and not force:
             raise PictoError(
                 f"none of {counted(len(looked), 'file')} looked for is in {place}",
@@ -155,6 +173,13 @@ def move_root(path: str, old: str, new: str, *, force: bool = False, dry_run: bo
             store.move_root(root_id, place)
             tidy(db)
     return MoveReport(old=root, new=place, files=files, looked=len(looked), there=there, dry_run=dry_run)
+
+
+def _there(paths: Sequence[str]) -> int:
+    """How many files, objects or web pages there are."""
+    if paths and is_url(paths[0]):
+        return sum(answer is True for answer in exists(paths).values())
+    return sum(map(os.path.lexists, paths))
 
 
 def vacuum(path: str, progress: Progress) -> VacuumReport:
@@ -199,7 +224,7 @@ def opened(path: str, dry_run: bool) -> Iterator[apsw.Connection]:
 
 def as_forgotten(place: Place, file: Known, page: int | None = None) -> Forgotten:
     """What is told of a file that goes, or of one page of it."""
-    path = os.path.join(place.root, place.folder, file.name)
+    path = joined(place.root, place.folder, file.name)
     alone = page is not None
     if alone:
         path += f"#page={page}"
@@ -224,7 +249,7 @@ def finish(store: Forgetting) -> None:
 
 def _root_named(store: Forgetting, old: str) -> tuple[int, str]:
     """The root at `old`, which may be gone. Raises ValidationError for a folder inside one, NotFoundError."""
-    spelled = (old, os.path.abspath(old), os.path.realpath(old))
+    spelled = [stored(normal(old))] * 2 if is_url(old) else [old, os.path.abspath(old), os.path.realpath(old)]
     names = ", ".join(root for _, root in store.roots()[:5])
     for full in spelled:
         for root_id, root in store.roots():

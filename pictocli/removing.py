@@ -16,6 +16,7 @@ from pictocli.queries import Queries
 from pictocli.records import Scope
 from pictocli.reports import Forgotten, RemovalReport
 from pictocli.schema import translated
+from pictocli.urls import is_url, is_web, normal, stored
 
 __all__ = ["remove"]
 
@@ -39,7 +40,7 @@ def remove(
         alone = {image_id: page for image_id, (file_id, page) in pages.items() if file_id not in files}
         report = RemovalReport(
             files=[*files.values(), *alone.values()], broad=broad, dry_run=dry_run,
-            back=sum(os.path.lexists(file.path) for file in files.values()),
+            back=sum(is_url(file.path) or os.path.lexists(file.path) for file in files.values()),
         )  # fmt: skip
         if broad and report.images > 1 and not (yes or dry_run):
             raise ValidationError(
@@ -74,7 +75,8 @@ def _take_named(
         _take_page(store, image_id, files, pages)
         return False
     stem, _, page = text.rpartition("#page=")
-    for full in dict.fromkeys((os.path.abspath(text), os.path.realpath(text))):
+    paged = bool(stem) and page.isascii() and page.isdigit() and len(page) < 10
+    for full in () if paged and is_web(text) else _spellings(text):
         if (known := store.lookup(full)) is not None:
             (place,) = store.places([known.folder_id])
             files[known.file_id] = as_forgotten(place, known)
@@ -83,12 +85,17 @@ def _take_named(
             _take(store, files, places)
             roots |= {root_id for root_id, root in store.roots() if (root + "/").startswith(full.rstrip("/") + "/")}
             return True
-    if stem and page.isascii() and page.isdigit() and len(page) < 10:
-        for full in dict.fromkeys((os.path.abspath(stem), os.path.realpath(stem))):
+    if paged:
+        for full in _spellings(stem):
             if (found := queries.by_path(full, int(page))) is not None:
                 _take_page(store, found, files, pages)
                 return False
     raise NotFoundError(f"not in the library: {text}", "nothing was removed; picto info names the folders it holds")
+
+
+def _spellings(text: str) -> Iterable[str]:
+    """The full paths that a text may mean."""
+    return [stored(normal(text))] if is_url(text) else dict.fromkeys((os.path.abspath(text), os.path.realpath(text)))
 
 
 def _take_page(

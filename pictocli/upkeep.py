@@ -37,18 +37,20 @@ class Upkeep(Reader):
         return repair(self.path, self.progress, dry_run=dry_run)
 
     def prune(
-        self, *, dataset: str | None = None, folder: str | None = None, dry_run: bool = False, yes: bool = False
-    ) -> RemovalReport:
+        self, *, dataset: str | None = None, folder: str | None = None, dry_run: bool = False, yes: bool = False,
+        remote: bool = False,
+    ) -> RemovalReport:  # fmt: skip
         """Forget the files, of a dataset or folder or of all, that are gone from the disk.
 
         What nobody can look at is passed over, and listed in the report: roots that are not there or empty, as an
         unmounted disk's, and folders that cannot be read. yes: also when more than a fifth of all files are gone, for
-        which PictoError is raised otherwise. Raises NotFoundError for the dataset or folder, StoreError.
+        which PictoError is raised otherwise. remote: ask the servers of URLs, which are passed over otherwise. Raises
+        NotFoundError for the dataset or folder, StoreError.
         """
         from pictocli.keeping import prune
 
         self.close()
-        return prune(self.path, self.progress, dataset=dataset, folder=folder, dry_run=dry_run, yes=yes)
+        return prune(self.path, self.progress, dataset=dataset, folder=folder, dry_run=dry_run, yes=yes, remote=remote)
 
     def remove(
         self, images: Iterable[str | os.PathLike[str] | int] = (), *, dataset: str | None = None, dry_run: bool = False,

@@ -151,7 +151,7 @@ def test_what_no_one_can_say_is_passed_over(
 
 
 def test_a_remote_root_is_no_folder_of_this_machine() -> None:
-    assert absent("s3://bucket/photos") == "not a folder of this machine"
+    assert absent("s3://bucket/photos") == "not a folder of this machine: --remote asks its server"
 
 
 def test_a_broken_link_is_there(tmp_path: Path, index: Index, ours: pictocli.Library) -> None:

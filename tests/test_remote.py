@@ -21,6 +21,7 @@ from program import PICTO, environment, run
 from servers import AWS, Counting, Site, fill, s3_server, site, unused_port
 
 import pictocli
+from pictocli.errors import PictoError
 from pictocli.records import IndexReport, Skipped
 
 Index = Callable[..., IndexReport]
@@ -387,3 +388,31 @@ def test_without_the_extra_a_sentence(tmp_path: Path, monkeypatch: pytest.Monkey
         assert "packages that are not installed" in str(caught.value)
         assert caught.value.hint == "pip install 'pictocli[remote]'"
     assert not os.path.exists(tmp_path / "x.db")
+
+
+def test_keeping_house_of_a_bucket(s3: Counting, moto: tuple[str, Counting], index: Index, tmp_path: Path) -> None:
+    """prune asks the server when told to, mv-root follows a bucket, rm takes URLs."""
+    make_pdf(tmp_path / "r.pdf", [5, 6])
+    files = {f"x/{at}.jpg": jpeg(at) for at in range(9)} | {"x/r.pdf": (tmp_path / "r.pdf").read_bytes()}
+    fill(moto[0], "old", files)
+    fill(moto[0], "new", {name: body for name, body in files.items() if name != "x/4.jpg"})
+    index("s3://old/x")
+    with pictocli.open(tmp_path / "library.db") as library:
+        moved = library.move_root("s3://old/x", "s3://new/x")
+        assert (moved.old, moved.new, moved.files, moved.looked, moved.there) == ("s3://old/x", "s3://new/x", 10, 10, 9)
+        passed = library.prune().passed
+        assert [(each.path, each.reason) for each in passed] == [
+            ("s3://new/x", "not a folder of this machine: --remote asks its server")
+        ]
+        pruned = library.prune(remote=True)
+        assert ([file.path for file in pruned.files], pruned.known, pruned.passed) == (["s3://new/x/4.jpg"], 10, [])
+        removed = library.remove(["s3://new/x/r.pdf#page=2", "s3://new/x/1.jpg"])
+        assert [file.path for file in removed.files] == ["s3://new/x/1.jpg", "s3://new/x/r.pdf#page=2"]
+        s3.denied |= {f"/new/{name}" for name in files}
+        unsaid = library.prune(remote=True)
+        assert (unsaid.files, unsaid.known, len(unsaid.passed)) == ([], 0, 1)
+        s3.denied.clear()
+        with pytest.raises(PictoError, match="none of 8 files looked for is in s3://old/y"):
+            library.move_root("s3://new/x", "s3://old/y")
+    assert len(paths(tmp_path)) == 8
+    assert index("s3://new/x").indexed == 1  # page 2 stays away; 1.jpg comes back
