@@ -16,6 +16,7 @@ import apsw
 import numpy as np
 import pytest
 from libraries import clustered, make
+from naming import named
 from numpy.typing import NDArray
 
 from pictocli import pairs, sqlite
@@ -488,7 +489,7 @@ def test_the_order_by_score(store: SqliteStore, db: apsw.Connection) -> None:
         (None, "a", {"a", "a/b"}),
         (None, "/one/a", {"a", "a/b"}),
     ],
-    ids=lambda value: "+".join(sorted(value)) if isinstance(value, set) else str(value),  # alike in all processes
+    ids=named,
 )
 def test_folders_in_scope(
     dataset: str | None, sub: str | None, wanted: set[str] | None, store: SqliteStore, db: apsw.Connection

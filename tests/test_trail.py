@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from naming import named
 from test_keeping import make
 
 import pictocli
@@ -55,7 +56,7 @@ def trail(tmp_path: Path, **rules: Any) -> Trail:
         (["caf\ufffd.png"], {}, {"": {"new.png", "00.png"}}, {"02.png", "deep/er/00.png", "deep/er/01.png"}),
         (["unknown.png"], {}, {}, set()),
     ],
-    ids=str,
+    ids=named,
 )
 def test_what_is_told_becomes_work(
     told: list[str], rules: dict[str, Any], files: dict[str, set[str]], gone: set[str], tmp_path: Path,
