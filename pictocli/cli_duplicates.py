@@ -9,7 +9,25 @@ import typer
 
 from pictocli.errors import ValidationError
 from pictocli.grouped import Group
-from pictocli.options import Form, Print0, inside
+from pictocli.options import (
+    After,
+    Attributes,
+    Before,
+    Camera,
+    Form,
+    Match,
+    Matching,
+    Near,
+    Objects,
+    Print0,
+    Scenes,
+    ThisDataset,
+    Where,
+    asked,
+    given,
+    having,
+    inside,
+)
 from pictocli.terminal import Terminal
 
 __all__ = ["Keep", "duplicates"]
@@ -37,7 +55,16 @@ def duplicates(
         float | None, typer.Option("--threshold", metavar="T", help="Least likeness, 0.93 to 1 [default: 0.93].")
     ] = None,
     pages: Annotated[bool, typer.Option("--pages", help="Pages of PDFs, and of TIFFs with several, too.")] = False,
-    dataset: Annotated[str | None, typer.Option("--dataset", metavar="NAME", help="Look in this dataset only.")] = None,
+    objects: Objects = None,
+    scenes: Scenes = None,
+    attributes: Attributes = None,
+    match: Matching = Match.any,
+    where: Where = None,
+    after: After = None,
+    before: Before = None,
+    camera: Camera = None,
+    near: Near = None,
+    dataset: ThisDataset = None,
     folder: Annotated[
         str | None, typer.Option("--folder", metavar="SUB", help="Look in this folder of the dataset and below.")
     ] = None,
@@ -49,7 +76,8 @@ def duplicates(
     With the same bytes (exact), or resized, recompressed, marked, turned by 90° or cropped by up to 15% a side; then a
     number says how alike they are. Two photos of one scene are no duplicates, nor are pictures of nearly one colour
     unless they are exact. Nothing is ever deleted. With --keep, --format paths and -0 print only those that are not
-    kept, for xargs: look at the groups first.
+    kept, for xargs: look at the groups first. --objects, --where, --after and the like leave only such images to look
+    at, as in picto tags.
 
     \b
     Examples:
@@ -57,14 +85,16 @@ def duplicates(
       picto duplicates --keep largest
       picto duplicates --keep largest -0 | xargs -0 rm --
       picto duplicates --exact --keep oldest --format jsonl
+      picto duplicates --after 30d --camera "canon eos"
     """
     if exact and threshold is not None:
         raise ValidationError("--exact leaves no room for a threshold", "leave one of them out")
     terminal: Terminal = ctx.obj
+    labels, filters = asked(objects, scenes, attributes), given(where, after, before, camera, near)
     found = terminal.library().duplicates(
         exact=exact, threshold=0.93 if threshold is None else threshold, keep=keep.value if keep else None, pages=pages,
-        dataset=dataset, folder=folder,
+        **labels, match=match.value, dataset=dataset, folder=folder, **filters,
     )  # fmt: skip
     terminal.rows(found.groups, Group, terminal.form(form, print0))
-    terminal.copies(found, exact, inside(found.scope))
+    terminal.copies(found, exact, inside(found.scope) + having(labels, match, filters))
     return 0 if found.groups else 1

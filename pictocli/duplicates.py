@@ -12,6 +12,7 @@ from pictocli.grouped import Copy, Duplicates, Group
 from pictocli.protocols import Progress
 from pictocli.queries import Queries
 from pictocli.records import Scope
+from pictocli.selection import Condition
 
 __all__ = ["KEEP", "LEAST", "duplicates"]
 
@@ -35,15 +36,20 @@ class _Member(NamedTuple):
 
 
 def duplicates(
-    queries: Queries, scope: Scope, keep: str | None, threshold: float, progress: Progress, *, exact: bool, pages: bool
-) -> Duplicates:
+    queries: Queries, scope: Scope, conditions: Sequence[Condition], keep: str | None, threshold: float,
+    progress: Progress, *, exact: bool, pages: bool,
+) -> Duplicates:  # fmt: skip
     """Answer `Library.duplicates`."""
     started = time.perf_counter()
     check_range("threshold", threshold, LEAST, 1)
     if keep is not None and keep not in KEEP:
         raise ValidationError(f"unknown rule of what to keep: {keep}", f"one of {', '.join(KEEP)}")
     copies = Copies(queries.db)
-    pictures = copies.pictures(queries.folders(scope), pages=pages)
+    folders = queries.folders(scope)
+    pictures = copies.pictures(folders, pages=pages)
+    if conditions:
+        asked = set(queries.passing(conditions, folders))
+        pictures = [picture for picture in pictures if picture.image_id in asked]
     shown: dict[int, list[Picture]] = {}
     for picture in pictures:
         shown.setdefault(picture.content_id, []).append(picture)

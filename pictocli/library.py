@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from pictocli.errors import ValidationError, check_range
 from pictocli.exchanging import Exchanging
 from pictocli.grouped import Duplicates
+from pictocli.labels import carrying
 from pictocli.protocols import NoProgress, Progress
 from pictocli.questions import question
-from pictocli.reading import MAX_LIMIT
+from pictocli.reading import MAX_LIMIT, filtered
 from pictocli.records import Embedded, IndexReport, Label, Scope, SimilarImage, TaggedImage
 from pictocli.references import ImageLike
 from pictocli.reports import (
@@ -24,6 +25,8 @@ from pictocli.upkeep import Upkeep
 
 if TYPE_CHECKING:
     import threading
+
+    from pictocli.filters import Filters
 
 
 __all__ = ["MAX_LIMIT", "Library", "default_path", "labels", "open_library"]
@@ -180,22 +183,29 @@ class Library(Upkeep, Exchanging):
         threshold: float = 0.93,
         keep: str | None = None,
         pages: bool = False,
+        objects: Sequence[str] | None = None,
+        scenes: Sequence[str] | None = None,
+        attributes: Sequence[str] | None = None,
+        match: str = "any",
         dataset: str | None = None,
         folder: str | None = None,
+        **filters: Unpack[Filters],
     ) -> Duplicates:
         """Groups of images that show the same picture; an image is in one group at most.
 
         exact: the same bytes only; else also copies that were resized, recompressed, marked, turned by 90° or cropped
         by up to 15 % a side, by fingerprints that `index` makes. threshold: least similarity of such, 0.93..1. keep:
         puts the "largest" (in pixels, then bytes), "oldest" or "newest" (as it was taken, else changed) or "first" (by
-        id) of each group first and marks it. pages: pages of PDFs and of TIFFs with several, too.
+        id) of each group first and marks it. pages: pages of PDFs and of TIFFs with several, too. objects, scenes,
+        attributes, match, filters: only images with these tags, that meet these `Filters`, as those of `similar`.
         Raises ValidationError, NotFoundError, StoreError.
         """
         from pictocli.duplicates import duplicates
 
-        return duplicates(
-            self._queries(), Scope(dataset, folder), keep, threshold, self.progress, exact=exact, pages=pages
-        )
+        queries = self._queries()
+        asked = carrying(queries, objects, scenes, attributes, match) + filtered(queries, filters)
+        scope = Scope(dataset, folder)
+        return duplicates(queries, scope, asked, keep, threshold, self.progress, exact=exact, pages=pages)
 
     def by_similarity(
         self, image: ImageLike, threshold: float = 0.6, limit: int = 50, folder_path: str | None = None

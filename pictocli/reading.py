@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pictocli.filters import Filters
     from pictocli.several import Weighed
 
-__all__ = ["MAX_LIMIT", "Reader"]
+__all__ = ["MAX_LIMIT", "Reader", "filtered"]
 
 TOLERANCE = 1e-6  # float32 cosines of equal vectors come out this far from 1
 
@@ -74,7 +74,7 @@ class Reader(Questions):
                 "everywhere leaves no room for a dataset or a folder", "name a scope, or --everywhere"
             )
         queries = self._queries()
-        asked = carrying(queries, objects, scenes, attributes, match) + _filtering(queries, filters)
+        asked = carrying(queries, objects, scenes, attributes, match) + filtered(queries, filters)
         reference = find(queries, image)
         scope = Scope() if everywhere else Scope(dataset, folder)
         if reference.image_id is not None and dataset is None and not everywhere:
@@ -140,7 +140,7 @@ class Reader(Questions):
 
         queries, spec = self._queries(), self._spec()
         folders = queries.folders(Scope(dataset, folder))  # a wrong scope or label is told before a model is loaded
-        asked = carrying(queries, objects, scenes, attributes, match) + _filtering(queries, filters)
+        asked = carrying(queries, objects, scenes, attributes, match) + filtered(queries, filters)
         texts: list[Weighed[str]] = [text] * (text != "") if isinstance(text, str | tuple) else list(text)
 
         def embedded(words: str) -> bytes:
@@ -194,7 +194,7 @@ class Reader(Questions):
         started = time.perf_counter()
         check_range("limit", limit, 1, MAX_LIMIT)
         queries = self._queries()
-        asked, groups, names = _filtering(queries, filters), list[list[int]](), list[tuple[str, str]]()
+        asked, groups, names = filtered(queries, filters), list[list[int]](), list[tuple[str, str]]()
         if not asked or not (objects is None and scenes is None and attributes is None):
             groups, names = resolve_labels(queries, objects, scenes, attributes, match)
         scope = Scope(dataset, folder)
@@ -286,7 +286,7 @@ class Reader(Questions):
         return embed_reference(reference, self._own_model(device), pdf_password)[0]
 
 
-def _filtering(queries: Queries, filters: Filters) -> list[Condition]:
+def filtered(queries: Queries, filters: Filters) -> list[Condition]:
     """The conditions of filters other than tags."""
     if not filters:
         return []

@@ -200,6 +200,21 @@ def test_json_and_csv(asked: Callable[..., Duplicates], folder: Path, tmp_path: 
     assert [len(group.strip().splitlines()) for group in every] == [3, 2]
 
 
+def test_only_images_that_are_asked_for(
+    asked: Callable[..., Duplicates], folder: Path, index: Callable[..., Any], tmp_path: Path
+) -> None:
+    everything = asked()
+    assert told(asked(after="1960"), folder) == told(everything, folder)
+    none = asked(before="1960")
+    assert (none.groups, none.considered) == ([], 0)
+    (tmp_path / "kept.csv").write_text("filename,kept\na again.jpg,yes\na.jpg,yes\n")
+    index(folder, metadata=str(tmp_path / "kept.csv"))
+    assert told(asked(where=["kept=yes"]), folder) == [["a.jpg", "=b/a again.jpg"]]
+    assert asked(where=["kept=yes"], attributes=["grayscale"]).considered == 0
+    ran = run("duplicates", "--db", tmp_path / "library.db", "--where", "kept=no")
+    assert (ran.code, ran.err) == (1, "no duplicates among 0 images in the whole database with kept=no\n")
+
+
 def test_nothing_found(index: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     photo(1).save(tmp_path / "one/a.png")

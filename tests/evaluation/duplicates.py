@@ -4,9 +4,10 @@
 
 Of every other picture 21 copies are made (VARIANTS); of the others two shots of a moving camera, and two halves,
 which are no copies. All go through picto's own decoding. Recall: of the pairs of a picture and a copy of it, those in
-one group; precision: of all pairs in one group, those of one picture. PHash is written anew here from its publication
-(imagededup 0.3.3, Idealo 2019: 32 × 32 px, DCT, the lowest 8 × 8 against their median), as imagededup wants
-torchvision. Its pairs are those at most 10 bits apart, its default, and 0.
+one group; precision: of all pairs in one group, those of one picture. PHash is written anew here (imagededup 0.3.3,
+Idealo 2019: 32 × 32 px, DCT, the lowest 8 × 8 against their median), as imagededup wants torchvision; held against its
+own hashing module, all 55 samples that both can open had the same 64 bits. Its pairs are those at most 10 bits apart,
+its default, and 0.
 """
 
 from __future__ import annotations
