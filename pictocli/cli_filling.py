@@ -7,18 +7,25 @@ from typing import Annotated
 
 import typer
 
+from pictocli.filling_options import (
+    BatchSize,
+    Exclude,
+    Hidden,
+    Include,
+    IntoDataset,
+    MetadataFile,
+    ModelName,
+    PdfDpi,
+    PdfPages,
+    Thumbnails,
+    ThumbnailWidth,
+    Workers,
+)
 from pictocli.options import Device, OnDevice, PdfPassword, secret
 from pictocli.records import Embedded
 from pictocli.terminal import Terminal
 
 __all__ = ["calibrate", "embed", "index", "reembed", "retag"]
-
-BatchSize = Annotated[
-    int | None, typer.Option("--batch-size", metavar="N", help="Images a model run [default: 16, more on a GPU].")
-]
-Workers = Annotated[
-    int | None, typer.Option("--workers", metavar="N", help="Decoding processes [default: one a core; 0: none].")
-]
 
 
 def index(
@@ -29,52 +36,34 @@ def index(
     ] = None,
     listing: Annotated[
         str | None,
-        typer.Option("--from", metavar="FILE|-", help="A list of paths and URLs, one a line; or a CSV or JSONL."),
+        typer.Option(
+            "--from", metavar="FILE|-", help="A list of paths and URLs, one a line; or a CSV, JSONL or Parquet."
+        ),
     ] = None,
     nul: Annotated[bool, typer.Option("-0", help="The list's entries end by NUL.")] = False,
     image_column: Annotated[
         str | None,
-        typer.Option("--image-column", metavar="FIELD", help="The column of the CSV or JSONL with paths or URLs."),
+        typer.Option("--image-column", metavar="FIELD", help="The column of the CSV, JSONL or Parquet that has them."),
     ] = None,
     passed: Annotated[
         list[str] | None,
         typer.Option("--pass", metavar="FIELD", help="A column that goes with the images; repeatable."),
     ] = None,
-    dataset: Annotated[
-        str | None,
-        typer.Option("--dataset", metavar="NAME", help="The dataset they go to [default: the folder's name]."),
-    ] = None,
-    model: Annotated[
-        str,
-        typer.Option("--model", metavar="NAME", help="auto, siglip2-base, siglip2-so400m, mini, a hub id or a folder."),
-    ] = "auto",
+    dataset: IntoDataset = None,
+    model: ModelName = "auto",
     device: OnDevice = Device.auto,
     batch_size: BatchSize = None,
     workers: Workers = None,
-    include: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="Only files like this; repeatable.")] = None,
-    exclude: Annotated[
-        list[str] | None, typer.Option(metavar="GLOB", help="No files or folders like this; repeatable.")
-    ] = None,
-    hidden: Annotated[bool, typer.Option("--hidden", help="Hidden files and folders too.")] = False,
+    include: Include = None,
+    exclude: Exclude = None,
+    hidden: Hidden = False,
     follow: Annotated[bool, typer.Option("--follow", help="Follow symbolic links.")] = False,
-    pdf_dpi: Annotated[
-        int | None, typer.Option("--pdf-dpi", metavar="DPI", help="Render PDF pages at this resolution [default: 72].")
-    ] = None,
-    pdf_pages: Annotated[
-        str | None, typer.Option("--pdf-pages", metavar="1-5,9,20-", help="Only these pages of each PDF.")
-    ] = None,
+    pdf_dpi: PdfDpi = None,
+    pdf_pages: PdfPages = None,
     pdf_password: PdfPassword = None,
-    thumbnails: Annotated[bool, typer.Option("--thumbnails", help="Keep a thumbnail, 640 px wide, of each.")] = False,
-    thumbnail_width: Annotated[
-        int | None,
-        typer.Option("--thumbnail-width", metavar="PX", help="Another width, for this library from now on."),
-    ] = None,
-    metadata: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE", help="A CSV, JSONL or Parquet whose columns go with the images, by path, filename or url."
-        ),
-    ] = None,
+    thumbnails: Thumbnails = False,
+    thumbnail_width: ThumbnailWidth = None,
+    metadata: MetadataFile = None,
     index_field: Annotated[
         list[str] | None,
         typer.Option("--index-field", metavar="NAME", help="Make --where on this field fast, for good; repeatable."),

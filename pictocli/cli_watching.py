@@ -11,7 +11,21 @@ from typing import Annotated
 import typer
 
 from pictocli.display import shown_path
-from pictocli.options import Device, OnDevice
+from pictocli.filling_options import (
+    BatchSize,
+    Exclude,
+    Hidden,
+    Include,
+    IntoDataset,
+    MetadataFile,
+    ModelName,
+    PdfDpi,
+    PdfPages,
+    Thumbnails,
+    ThumbnailWidth,
+    Workers,
+)
+from pictocli.options import Device, OnDevice, PdfPassword, secret
 from pictocli.records import IndexReport
 from pictocli.reports import Change
 from pictocli.terminal import Terminal
@@ -28,34 +42,20 @@ class Stream(StrEnum):
 def watch(
     ctx: typer.Context,
     paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Folders.")],
-    dataset: Annotated[
-        str | None,
-        typer.Option("--dataset", metavar="NAME", help="The dataset they go to [default: the folder's name]."),
-    ] = None,
-    model: Annotated[
-        str,
-        typer.Option("--model", metavar="NAME", help="auto, siglip2-base, siglip2-so400m, mini, a hub id or a folder."),
-    ] = "auto",
+    dataset: IntoDataset = None,
+    model: ModelName = "auto",
     device: OnDevice = Device.auto,
-    batch_size: Annotated[
-        int | None, typer.Option("--batch-size", metavar="N", help="Images a model run [default: 16, more on a GPU].")
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option("--workers", metavar="N", help="Decoding processes [default: one a core; 0: none].")
-    ] = None,
-    include: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="Only files like this; repeatable.")] = None,
-    exclude: Annotated[
-        list[str] | None, typer.Option(metavar="GLOB", help="No files or folders like this; repeatable.")
-    ] = None,
-    hidden: Annotated[bool, typer.Option("--hidden", help="Hidden files and folders too.")] = False,
-    pdf_dpi: Annotated[
-        int | None, typer.Option("--pdf-dpi", metavar="DPI", help="Render PDF pages at this resolution [default: 72].")
-    ] = None,
-    thumbnails: Annotated[bool, typer.Option("--thumbnails", help="Keep a thumbnail, 640 px wide, of each.")] = False,
-    metadata: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="A CSV or JSONL whose columns go with the images, by path or filename."),
-    ] = None,
+    batch_size: BatchSize = None,
+    workers: Workers = None,
+    include: Include = None,
+    exclude: Exclude = None,
+    hidden: Hidden = False,
+    pdf_dpi: PdfDpi = None,
+    pdf_pages: PdfPages = None,
+    pdf_password: PdfPassword = None,
+    thumbnails: Thumbnails = False,
+    thumbnail_width: ThumbnailWidth = None,
+    metadata: MetadataFile = None,
     poll: Annotated[
         float | None, typer.Option("--poll", metavar="SECONDS", help="Look so often, where no changes are told.")
     ] = None,
@@ -89,7 +89,8 @@ def watch(
     batches = terminal.library().watch(
         paths, caught_up=caught_up, poll=poll, dataset=dataset, model=model, device=device.value,
         batch_size=batch_size, workers=workers, include=include or (), exclude=exclude or (), hidden=hidden,
-        pdf_dpi=pdf_dpi, thumbnails=thumbnails, metadata=metadata,
+        pdf_dpi=pdf_dpi, pdf_pages=pdf_pages, pdf_password=secret(pdf_password), thumbnails=thumbnails,
+        thumbnail_width=thumbnail_width, metadata=metadata,
     )  # fmt: skip
     try:
         for changes in batches:
