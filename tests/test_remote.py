@@ -311,17 +311,17 @@ def test_a_killed_run_goes_on_with_what_it_has_not(
     web.ways = {path: "slow" for path in web.pages if path > "/30.jpg"}
     (tmp_path / "list").write_text("".join(f"{web.address}{path}\n" for path in web.pages))
     told = ["index", "--from", str(tmp_path / "list"), "--batch-size", "4", "--workers", "1"]
-    env = environment(PICTO_DB=str(tmp_path / "library.db"), OMP_NUM_THREADS="1")
-    process = subprocess.Popen([PICTO, *told], env=env, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        if len(_stored(rows)) >= 8:
-            break
+    env = environment(PICTO_DB=str(tmp_path / "library.db"), OMP_NUM_THREADS="1", PYTHONFAULTHANDLER="1")
+    with (tmp_path / "said").open("wb") as said:
+        process = subprocess.Popen([PICTO, *told], env=env, stderr=said)
+    deadline = time.monotonic() + 120
+    while len(_stored(rows)) < 8 and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
+    late = time.monotonic() >= deadline
+    process.send_signal(signal.SIGABRT if late else signal.SIGKILL)  # of one that hangs, where it stands is told
     process.wait()
     stored = _stored(rows)
-    assert 8 <= len(stored) < 60
+    assert 8 <= len(stored) < 60, (process.returncode, (tmp_path / "said").read_text())
     web.sent.clear()
     web.ways = {}
     assert library.index(listing=tmp_path / "list", workers=0, device="cpu").skipped == []
