@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, BinaryIO
 
@@ -22,6 +23,9 @@ _ORIENTATIONS = {0: 1, 3: 3, 5: 8, 6: 6}  # EXIF's, of LibRaw's flips
 _EXIF, _GPS, _TURNED = 0x8769, 0x8825, 0x0112
 _TOLD = {0: (271, 272, 306), _EXIF: (36867, 36868, 36880, 36881, 36882), _GPS: tuple(range(32))}
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 13: 4}
+_CANON = (b"moov", b"uuid" + bytes.fromhex("85c0b687820f11e08111f4ce462b6a48"))  # the boxes around a CR3's EXIF
+_CANON_EXIF = {0: b"CMT1", _EXIF: b"CMT2", _GPS: b"CMT4"}
+_BOXES, _BOX = 64, 2**20  # boxes beside each other that are looked at, bytes that are read of one
 
 
 def is_raw(file: BinaryIO) -> bool:
@@ -109,8 +113,8 @@ def _preview(rawpy: Any, raw: Any) -> Image.Image | None:
     """The largest preview in a raw photo; None when there is none that can be read."""
     try:
         found = raw.extract_thumb()
-    except (rawpy.LibRawNoThumbnailError, rawpy.LibRawUnsupportedThumbnailError):
-        return None
+    except (rawpy.LibRawNoThumbnailError, rawpy.LibRawUnsupportedThumbnailError, NotImplementedError):
+        return None  # the last is what rawpy says of an H.265, which Canon's cameras put into HDR photos
     if found.format == rawpy.ThumbFormat.JPEG:
         return Image.open(io.BytesIO(found.data))
     return Image.fromarray(np.ascontiguousarray(found.data))
@@ -128,14 +132,47 @@ def _turn(preview: Image.Image, size: tuple[int, int], flip: int) -> int:
 
 
 def _tell(file: BinaryIO, preview: Image.Image) -> None:
-    """Give a preview the EXIF data of the raw photo, where that is a TIFF: previews often tell less, or nothing."""
-    exif = Image.Exif()
-    file.seek(0)
-    exif.load_from_fp(file)
-    told = Image.Exif()
+    """Give a preview the EXIF data of the raw photo, where that is a TIFF or a CR3: previews tell less, or nothing."""
+    exif, told = _exif(file), Image.Exif()
     for directory, tags in _TOLD.items():
-        source, target = (exif, told) if directory == 0 else (exif.get_ifd(directory), told.get_ifd(directory))
+        source, target = exif[directory], told if directory == 0 else told.get_ifd(directory)
         target.update({tag: source[tag] for tag in tags if tag in source})
     if len(told):
         preview.info["exif"] = told.tobytes()
         preview._exif = None  # what it told before
+
+
+def _exif(file: BinaryIO) -> dict[int, Mapping[int, Any]]:
+    """The EXIF directories of a raw photo: of a CR3 each is a TIFF of its own."""
+    file.seek(4)
+    if file.read(8) == b"ftypcrx ":
+        alone = {directory: Image.Exif() for directory in _CANON_EXIF}
+        for directory, name in _CANON_EXIF.items():
+            alone[directory].load(_box(file, *_CANON, name))
+        return {**alone}
+    exif = Image.Exif()
+    file.seek(0)
+    exif.load_from_fp(file)
+    return {0: exif, _EXIF: exif.get_ifd(_EXIF), _GPS: exif.get_ifd(_GPS)}
+
+
+def _box(file: BinaryIO, *path: bytes) -> bytes:
+    """What the first box holds to which a path of names leads (ISO/IEC 14496-12); nothing when there is none."""
+    at, end = 0, file.seek(0, io.SEEK_END)
+    for name in path:
+        for _ in range(_BOXES):
+            if at >= end:
+                return b""
+            file.seek(at)
+            head = file.read(4 + len(name))
+            size = int.from_bytes(head[:4], "big")
+            if size < 8:  # up to the end, or in 64 bits: so is only the last, which holds the pictures
+                return b""
+            if head[4:] == name:
+                at, end = at + len(head), min(at + size, end)
+                break
+            at += size
+        else:
+            return b""
+    file.seek(at)
+    return file.read(min(max(end - at, 0), _BOX))

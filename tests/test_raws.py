@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from pictures import CORNERS, corners, quarters, scene, turned_exif
 from PIL import Image
-from rawfiles import CAMERAS, dng, preview
+from rawfiles import CAMERAS, box, cr3, dng, preview
 
 import pictocli
 from pictocli import kinds, raws
@@ -89,10 +89,80 @@ def test_the_camera_and_the_date_come_with_it(camera: str) -> None:
     """As of a JPEG: by getexif() of what was opened, though the preview says nothing."""
     image, _, _ = raws.photo(io.BytesIO(CAMERAS[camera](UPRIGHT, preview(UPRIGHT))), Limits())
     exif = image.getexif()
-    assert exif[272] in ("Box 1", "NIKON D40", "ILCE-7M3", "Canon EOS 40D")
+    assert exif[272] in ("Box 1", "NIKON D40", "ILCE-7M3", "Canon EOS 40D", "Canon EOS R5")
     assert exif.get_ifd(0x8769)[36867] == "2019:07:14 09:26:53"
     place = exif.get_ifd(0x8825)
     assert (place[1], [float(each) for each in place[2]]) == ("N", [48.0, 12.0, 30.0])
+
+
+CR3 = cr3(UPRIGHT, preview(UPRIGHT))
+LATITUDE = CR3.index(b"CMT4") + 34  # where it is said where that lies: in the second entry of a directory at 12
+
+
+@pytest.mark.parametrize(
+    ("data", "capture"),
+    [
+        (CR3, (1563096413, "Canon EOS R5", 48.2083333, 16.3666667)),
+        (CR3.replace(b"CMT2", b"free"), (None, "Canon EOS R5", 48.2083333, 16.3666667)),
+        (CR3.replace(b"CMT4", b"free"), (1563096413, "Canon EOS R5", None, None)),
+        (CR3[:LATITUDE] + b"\xff\xff\xff\x7f" + CR3[LATITUDE + 4 :], (1563096413, "Canon EOS R5", None, None)),
+    ],
+    ids=["whole", "no date", "no place", "damaged place"],
+)
+def test_what_a_cr3_tells_lies_in_three_boxes(data: bytes, capture: tuple[Any, ...]) -> None:
+    found = decode_bytes(data, RECIPE)
+    assert isinstance(found, Decoded)
+    assert found.capture == capture
+
+
+INNER = box(b"skip", b"hello") + box(b"CMT1", b"EXIF")
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        (box(b"ftyp", b"crx ") + box(b"moov", INNER), b"EXIF"),
+        (box(b"moov", INNER)[:-2], b"EX"),
+        (box(b"moov", box(b"CMT1", b"EXIF")[:-2]) + b"beyond", b"EX"),
+        (box(b"moov", box(b"skip", b"")) + INNER, b""),
+        (box(b"moov", bytes(8), INNER), b""),
+        (box(b"moov", 63 * box(b"skip"), box(b"CMT1", b"EXIF")), b"EXIF"),
+        (box(b"moov", 64 * box(b"skip"), box(b"CMT1", b"EXIF")), b""),
+        (b"", b""),
+    ],
+    ids=[
+        "there",
+        "cut",
+        "larger than what it lies in",
+        "outside",
+        "behind an endless one",
+        "the last",
+        "too far",
+        "none",
+    ],
+)
+def test_a_box_is_found_by_its_path(data: bytes, found: bytes) -> None:
+    assert raws._box(io.BytesIO(data), b"moov", b"CMT1") == found
+
+
+@pytest.mark.parametrize("jpeg", [None, b"\0\0\0\x10CISZ" + bytes(400)], ids=["none", "H.265"])
+@pytest.mark.parametrize("held", HELD)
+def test_the_sensor_of_a_cr3_is_developed(held: int, jpeg: bytes | None) -> None:
+    """Where it has no preview, and where that is of an HDR photo: no JPEG, and nothing that rawpy gives."""
+    data = cr3(as_held(held), jpeg, held)
+    image, size, turn = raws.photo(io.BytesIO(data), Limits())
+    assert (image.size, size, turn) == ((468, 312) if held in (1, 3) else (462, 318), (900, 600), 1)  # with the border
+    assert isinstance(decode_bytes(data, RECIPE), Decoded)
+
+
+def test_a_cr3_without_its_large_preview_is_shown_by_the_one_of_half_the_size() -> None:
+    large = quarters(1200, 900)
+    data = cr3(large, preview(large)).replace(b"JPEG", b"free")
+    image, size, turn = raws.photo(io.BytesIO(data), Limits())
+    assert (image.size, size, turn) == ((600, 450), (1200, 900), 1)
+    found = decode_bytes(data, RECIPE)
+    assert isinstance(found, Decoded)
+    assert near(found.pixels)
 
 
 @pytest.mark.parametrize("name", ["a.tif", "a.dng", "a", "a.jpg"])
