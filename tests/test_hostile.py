@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -39,19 +40,20 @@ class Run:
 
 
 def resident(parent: int) -> list[float]:
-    """MB of a process and of all that come from it."""
-    parents, sizes = {}, {}
-    for status in Path("/proc").glob("[0-9]*/status"):
-        try:
-            told = dict(line.split(":\t", 1) for line in status.read_text().splitlines() if ":\t" in line)
-        except OSError:  # it has ended
-            continue
-        parents[int(told["Pid"])] = int(told["PPid"])
-        sizes[int(told["Pid"])] = int(told.get("VmRSS", "0 kB").split()[0]) / 1000
+    """MB of a process and of all that come from it, each page shared out among those that have it (Linux's Pss)."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has ended
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
     mine = {parent}
     while more := {pid for pid, above in parents.items() if above in mine} - mine:
         mine |= more
-    return [sizes.get(pid, 0.0) for pid in mine]
+    found = [0.0]
+    for pid in mine:
+        with contextlib.suppress(OSError, StopIteration):
+            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+            found.append(next(int(line.split()[1]) / 1000 for line in lines if line.startswith("Pss:")))
+    return found
 
 
 def watched(base: Path, cases: list[Case]) -> Run:
