@@ -142,7 +142,10 @@ class _Worker:
             try:
                 process.start()
             except (OSError, EOFError) as exc:  # no memory or no process is left, or the server cannot run
-                raise PictoError(f"cannot start a decoding process: {exc}", "--workers 0 decodes without any") from exc
+                hint = "--workers 0 decodes without any"
+                if "AF_UNIX" in str(exc):  # of the socket by which processes are asked for, 107 bytes at most
+                    hint = f"name a folder with a shorter path in TMPDIR; {hint}"
+                raise PictoError(f"cannot start a decoding process: {exc}", hint) from exc
             finally:
                 sys.modules["__main__"] = main
         theirs.close()  # else its end would be open here after it has died

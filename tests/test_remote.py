@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -57,14 +58,14 @@ def web() -> Iterator[Site]:
 
 
 @pytest.fixture(autouse=True)
-def spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The folder for temporary files, which is empty again after each test."""
-    folder = tmp_path / "spool"
-    folder.mkdir()
+def spool(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder for temporary files, which is empty again after each test. Its path is short: sockets lie there."""
+    folder = Path(tempfile.mkdtemp(prefix="p"))
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     monkeypatch.setenv("TMPDIR", str(folder))
     yield folder
     assert [each.name for each in folder.iterdir() if each.name.startswith("picto")] == []
+    shutil.rmtree(folder)
 
 
 def got(s3: Counting) -> list[str]:

@@ -217,6 +217,18 @@ def test_where_no_process_can_be_started_it_is_said(monkeypatch: pytest.MonkeyPa
     pool.close()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="a server that makes processes listens on a socket")
+def test_a_path_too_long_for_a_socket_is_said_with_its_remedy(tmp_path: Path) -> None:
+    deep = tmp_path / ("d" * 60) / ("e" * 60)
+    deep.mkdir(parents=True)
+    code = (
+        "from pictocli.errors import PictoError; from pictocli.workers import Workers\n"
+        "try: Workers(1).submit(abs, 1)\nexcept PictoError as exc: print(exc.hint)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=os.environ | {"TMPDIR": str(deep)}, capture_output=True)
+    assert done.stdout == b"name a folder with a shorter path in TMPDIR; --workers 0 decodes without any\n", done.stderr
+
+
 @pytest.mark.parametrize("way", ["file", "stdin"])
 def test_a_script_without_a_main_guard(tmp_path: Path, photos: Path, model: str, way: str) -> None:
     """Its workers do not run it again; nor do they look for a script that came on standard input."""

@@ -90,7 +90,7 @@ def _no_number(word: str) -> None:
 
 # -- files ------------------------------------------------------------------------------------------------------------
 
-KINDS = {"jpeg", "png", "webp", "bmp", "gif", "tiff", "heic", "avif", "pdf", "other"}
+KINDS = {"jpeg", "png", "webp", "bmp", "gif", "tiff", "heic", "avif", "pdf", "raw", "jxl", "other"}
 RECIPE = Recipe(32, "bicubic", 72, thumbnail=True)
 
 
