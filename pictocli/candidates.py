@@ -104,9 +104,9 @@ class Candidates:
         """The files of one folder that need work, in the order of their names."""
         here = os.path.join(pending.target.root, pending.folder, "")
         known, named = self.store.known(pending.folder_id), _is_named(pending.target)
-        etags, bare = {}, self._bare(pending.folder_id)
+        etags, bare = dict[str, str](), set[str]()
         if pending.target.named is not None and is_url(here):
-            etags = self.store.validators(pending.folder_id)
+            etags, bare = self.store.validators(pending.folder_id), self._bare(pending.folder_id)
         for found in map(Found, pending.names.split("/"), pending.sizes, pending.times):
             held, path = known.get(found.name), spelled(here + found.name)
             asked = held is not None and found.name in etags and not self._lacks(held, held.size is None, found, bare)
@@ -212,6 +212,7 @@ class Candidates:
         known, named, remote = self.store.known(folder_id), _is_named(target), is_url(here)
         held_etags = self.store.validators(folder_id) if remote else {}
         bare, work = self._bare(folder_id), []
+        passing = self.options.metadata is not None or (self.options.named is not None and self.options.named.described)
         for found in files:
             held = known.get(found.name)
             if held is None or (remote and etags is None):
@@ -223,6 +224,8 @@ class Candidates:
                 changed = held.size != found.size or etags[found.name] != held_etags.get(found.name)
             if self._lacks(held, changed, found, bare):
                 work.append(found)
+            elif held.reason is None and held.kind != "other" and not passing:
+                self.report.unchanged += 1  # a million of these are counted, and nothing is made for them
             else:
                 self.settled(Candidate(target.root, spelled(here + found.name), folder_id, found, held, named))
         return work

@@ -81,12 +81,8 @@ class Exchanging(Reader):
         """
         from pictocli.importing import import_embeddings  # numpy, Pillow, pyarrow
 
-        held = None
-        if os.path.exists(self.path) and os.path.getsize(self.path):
-            with translated(self.path):
-                held = self._queries().spec()
         self.close()
-        return import_embeddings(self.path, os.fspath(file), held, self.progress, **options)
+        return import_embeddings(self.path, os.fspath(file), self.progress, **options)
 
     def export_thumbnails(self, destination: str | os.PathLike[str], **options: Any) -> ThumbnailReport:
         """Write stored thumbnails to a folder or "s3://bucket/prefix", and store the address of each once it is there.

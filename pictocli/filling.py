@@ -40,7 +40,7 @@ from pictocli.staging import Staging
 from pictocli.taxonomy import load, parse, read
 from pictocli.workers import default_workers
 
-__all__ = ["Follow", "embed", "index", "index_with", "reembed_library", "retag_library", "run"]
+__all__ = ["Follow", "embed", "existing", "index", "index_with", "reembed_library", "retag_library", "run"]
 
 Follow = Callable[[str, Sources, str | None, str, str, IndexOptions, Progress], IndexReport]
 """What may be done in place of one run: (database, sources, dataset, model, device, options, progress)."""
@@ -180,7 +180,7 @@ def _index(
 ) -> IndexReport:  # fmt: skip
     held = held_model(path)
     if options.remote is not None:
-        known = _existing(path)
+        known = existing(path)
         check_typed(sources, options.remote, known)
         if known is not None:
             known.db.close()
@@ -244,7 +244,7 @@ def _rehearse(
     path: str, sources: Sources, dataset: str | None, options: IndexOptions, progress: Progress
 ) -> IndexReport:
     """A dry run: nothing is written, no model is chosen, no file is opened or fetched."""
-    store = _existing(path) or SqliteStore(memory())
+    store = existing(path) or SqliteStore(memory())
     targets = targets_of(store, sources, dataset, create=False)
 
     def never(*_: object) -> None:
@@ -254,7 +254,7 @@ def _rehearse(
     return Indexer(store, spec, never, options, progress).run(targets)  # type: ignore[arg-type]
 
 
-def _existing(path: str) -> SqliteStore | None:
+def existing(path: str) -> SqliteStore | None:
     """The library at `path` to look into, None when there is none yet."""
     exists = os.path.exists(path) and os.path.getsize(path) > 0
     return SqliteStore(connect(path, readonly=True)) if exists else None

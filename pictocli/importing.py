@@ -26,10 +26,10 @@ from pictocli.errors import (
     ValidationError,
     check_range,
 )
-from pictocli.filling import run
+from pictocli.filling import existing, run
 from pictocli.given import Carried, Given
 from pictocli.indexing import Indexer
-from pictocli.opening import tidy
+from pictocli.opening import held_model, tidy
 from pictocli.parquet import Vectors
 from pictocli.planning import Work
 from pictocli.protocols import Progress
@@ -98,7 +98,6 @@ class Importer(Indexer):
 def import_embeddings(
     path: str,
     file: str,
-    held: ModelSpec | None,
     progress: Progress,
     *,
     model: str = "auto",
@@ -113,12 +112,14 @@ def import_embeddings(
     force: bool = False,
     dry_run: bool = False,
 ) -> ImportReport:
-    """Import the vectors of `file` into the database at `path`; see `Library.import_embeddings`. held: its model."""
+    """Import the vectors of `file` into the database at `path`; see `Library.import_embeddings`."""
     check_range("workers", default_workers() if workers is None else workers, 0, 256)
     check_range("thumbnail_width", 640 if thumbnail_width is None else thumbnail_width, 16, 4096)
     if root is not None and not os.path.isdir(root):
         raise NotFoundError(f"no such folder: {root}", "--root names the folder that holds the pictures")
     vectors = Vectors(file, path_column, vector_column)
+    with translated(path):
+        held = held_model(path)
     chosen = _model(vectors, model, held, device, progress)
     report = ImportReport(index=IndexReport(), model=chosen.spec.id)
     progress.doing(f"reading {os.path.basename(file)}")
@@ -148,7 +149,7 @@ def _run(
     report: ImportReport, progress: Progress,
 ) -> None:  # fmt: skip
     if options.dry_run:
-        store = SqliteStore(connect(path, readonly=True) if os.path.exists(path) else memory())
+        store = existing(path) or SqliteStore(memory())
         Importer(store, model, given, options, report, progress).run(_targets(store, given, *place, create=False))
         return
     db = connect(path, create=True, page_size=32768 if model.spec.dim > 1000 else 16384)

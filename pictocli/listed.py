@@ -17,7 +17,10 @@ __all__ = ["Named"]
 
 
 class Named:
-    """Full paths and URLs, as they are stored, in the order of their folders. repeated: how many came once more."""
+    """Full paths and URLs, as they are stored, in the order of their folders. repeated: how many came once more.
+
+    described: whether anything is to go with one of them.
+    """
 
     def __init__(self) -> None:
         self._db = apsw.Connection("")
@@ -26,13 +29,13 @@ class Named:
             " CREATE TABLE place(folder PRIMARY KEY, root) WITHOUT ROWID; BEGIN"
         )
         self.count = self.repeated = 0
-        self._described = False
+        self.described = False
 
     def add(self, path: str, fields: Mapping[str, Any] | None = None) -> None:
         """Name a file or URL. Named before, it has only these fields now."""
         folder, _, name = path.rpartition("/")
         text = None if fields is None else json.dumps(fields)
-        self._described |= fields is not None
+        self.described |= fields is not None
         key = (to_db(folder or "/"), to_db(name))
         self._db.execute("INSERT OR IGNORE INTO named(folder, name) VALUES(?, ?)", key)
         new = self._db.changes()
@@ -58,7 +61,7 @@ class Named:
 
     def fields(self, path: str) -> Mapping[str, Any] | None:
         """What goes with a file or URL, None when nothing was said of it."""
-        if not self._described:
+        if not self.described:
             return None
         folder, _, name = path.rpartition("/")
         text = self._db.execute(
