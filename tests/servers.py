@@ -78,9 +78,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body) if promised is None else promised))
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(body)
-            with self.site.lock:
+            with self.site.lock:  # before the body: who has it whole may look at the count at once
                 self.site.sent[self.path.partition("?")[0]] += len(body)
+            self.wfile.write(body)
 
     def _tagged(self, path: str, _: str) -> None:
         """An ETag, a date, ranges; 404 for what is not there."""
