@@ -16,11 +16,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
-import pillow_heif
 from PIL import Image
 
 from pictocli import documents, jxl, raws
-from pictocli.exif import Capture, capture_of
+from pictocli.exif import Capture
 from pictocli.fingerprints import fingerprint
 from pictocli.kinds import IMAGE_SUFFIXES, Limits, RefusalError, not_image, sniff
 from pictocli.pdfs import OPEN, Opening
@@ -28,8 +27,9 @@ from pictocli.pixels import measure
 from pictocli.preprocess import digest, resize
 from pictocli.rgb import as_rgb
 from pictocli.silence import silence
-from pictocli.sizes import THUMBNAIL_WIDTH, thumbnail_size
+from pictocli.sizes import THUMBNAIL_WIDTH
 from pictocli.steady import Stamp, steady
+from pictocli.upright import DRAFT, jpeg, opened
 from pictocli.workers import alive
 
 if TYPE_CHECKING:
@@ -37,20 +37,9 @@ if TYPE_CHECKING:
 
 __all__ = ["DRAFT", "Decoded", "Inspected", "Recipe", "Refused", "decode", "decode_bytes", "inspect"]
 
-DRAFT = 1024  # JPEGs are decoded at the smallest eighth that keeps this many px: under 1/255 mean difference at 224 px
 _BLOCK = 2**22  # bytes
 _HELD = {"webp": 14, "avif": 6, "heic": 4, "tiff": 6}  # bytes a pixel that decoders hold beside Pillow's, as measured
 _LIMITS = Limits()
-_TURNS = {
-    number: Image.Transpose[name]
-    for number, name in enumerate(
-        ("FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90"), 2
-    )
-}  # of EXIF's orientations
-THUMBNAIL_QUALITY = 85  # the second reference system's
-
-pillow_heif.register_heif_opener()
-Image.MAX_IMAGE_PIXELS = None  # refused by our own check, which names the limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,11 +155,14 @@ def decode(
     try:
         with silence():
             with steady(source, stamp) if isinstance(source, str) else nullcontext((source, stamp)) as (file, _):
-                image, size, tables, capture = _open(source, file, kind, page, recipe)
-            image = as_rgb(image)
+                seen = opened(
+                    source, file, kind, page, least=max(DRAFT, recipe.thumbnail_width if recipe.thumbnail else 0),
+                    dpi=recipe.dpi, limits=recipe.limits, passwords=recipe.passwords,
+                )  # fmt: skip
+            image = as_rgb(seen.image)
             pixels = resize(image, recipe.size, recipe.resample)
-            measures = measure(image, stored_size=size, jpeg_quantization=tables)
-            thumbnail = _thumbnail(image, recipe.thumbnail_width) if recipe.thumbnail else None
+            measures = measure(image, stored_size=seen.size, jpeg_quantization=seen.tables)
+            thumbnail = jpeg(image, recipe.thumbnail_width) if recipe.thumbnail else None
             mark = fingerprint(pixels)
     except RefusalError as exc:
         return Refused(str(exc), kind)
@@ -182,8 +174,8 @@ def decode(
         if isinstance(exc, OSError) and exc.errno is not None:  # the disk's trouble, not the picture's
             return Refused((exc.strerror or str(exc)).lower(), "unreadable")
         return Refused("truncated" if "truncated" in str(exc).lower() else f"damaged {kind.upper()}", kind)
-    seen, ms = digest(pixels, measures), (time.perf_counter() - started) * 1000
-    return Decoded(pixels, *size, measures, thumbnail, ms, seen, mark, capture)
+    made, ms = digest(pixels, measures), (time.perf_counter() - started) * 1000
+    return Decoded(pixels, *seen.size, measures, thumbnail, ms, made, mark, seen.capture)
 
 
 def decode_bytes(data: bytes, recipe: Recipe) -> Decoded | Refused:
@@ -192,66 +184,6 @@ def decode_bytes(data: bytes, recipe: Recipe) -> Decoded | Refused:
     if not data or kind == "other":
         return Refused(not_image(data[:1024]) if data else "empty file")
     return decode(io.BytesIO(data), kind, 1 if kind == "pdf" else 0, recipe)
-
-
-_Opened = tuple[Image.Image, tuple[int, int], "Mapping[int, list[int]] | None", Capture | None]
-
-
-def _open(source: str | io.BytesIO, file: BinaryIO, kind: str, page: int, recipe: Recipe) -> _Opened:
-    """An upright image, its full upright size, its JPEG quantisation tables, and what its camera wrote into it.
-
-    Pillow gets the open file: of a path it would map some pictures into memory, and one that shrinks is a SIGBUS.
-    """
-    if kind == "pdf":
-        drawn = documents.render(source, page, recipe.dpi, recipe.limits, recipe.passwords)
-        return drawn, drawn.size, None, None
-    if kind == "raw":
-        photo, size, turn = raws.photo(file, recipe.limits)
-        with photo:
-            capture = capture_of(photo)
-            return _upright(photo, turn), size, None, capture  # the preview's compression is not the photo's
-    if kind == "jxl":
-        jxl.prepare(file, recipe.limits)
-    with Image.open(file) as image:
-        if page:
-            image.seek(page - 1)
-        recipe.limits.check_pixels(image.width, image.height)
-        turned, capture = _orientation(image) >= 5, capture_of(image)
-        tags = getattr(image, "tag_v2", None)  # a TIFF's size as stored: Pillow has turned that of `image` already
-        width, height = (tags[256], tags[257]) if tags and image.format == "TIFF" else image.size
-        size = (height, width) if turned else (width, height)
-        tables = getattr(image, "quantization", None) if image.format in ("JPEG", "MPO") else None
-        least = max(DRAFT, recipe.thumbnail_width if recipe.thumbnail else 0)
-        return _upright(image, least=least), size, tables, capture
-
-
-def _upright(image: Image.Image, orientation: int | None = None, least: int = DRAFT) -> Image.Image:
-    """An opened image of `least` px or more, loaded and turned: by its own EXIF orientation, or by the one given."""
-    image.draft(image.mode, (least, least))
-    image.load()  # of a TIFF, Pillow turns the picture then, and drops its orientation
-    turn = _TURNS.get(orientation or _orientation(image))
-    return image if turn is None else image.transpose(turn)
-
-
-def _orientation(image: Image.Image) -> int:
-    """How the camera was held, 1 to 8, as far as its EXIF can be read."""
-    if image.format == "JXL" and not getattr(image, "jpeg", False):  # its decoder turns all but what it gives as JPEG
-        return 1
-    try:
-        told = image.getexif().get(0x0112, 1)
-    except Exception:
-        return 1
-    return told if isinstance(told, int) else 1
-
-
-def _thumbnail(image: Image.Image, width: int) -> bytes:
-    """A JPEG at most `width` px wide, and as high as a JPEG may be."""
-    size = thumbnail_size(*image.size, width)
-    if size != image.size:
-        image = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
-    out = io.BytesIO()
-    image.save(out, "JPEG", quality=THUMBNAIL_QUALITY)
-    return out.getvalue()
 
 
 def _pages(path: str, file: BinaryIO, kind: str, limits: Limits, opening: Opening) -> tuple[tuple[int, ...], int]:

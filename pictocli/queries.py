@@ -13,7 +13,7 @@ from pictocli.records import ImageDetail, Scope
 from pictocli.rows import ROWS, file_fields, image_fields
 from pictocli.schema import from_db, to_db
 from pictocli.selection import Condition, Selection, one_of
-from pictocli.stored import require
+from pictocli.stored import is_number, require
 
 __all__ = ["Queries"]
 
@@ -80,6 +80,25 @@ class Queries(Selection):
             "SELECT e.v FROM image i JOIN embedding e ON e.content_id = i.content_id WHERE i.id = ?", (image_id,)
         ).get
         return found
+
+    def thumbnail(self, image_id: int) -> bytes | None:
+        """The stored thumbnail of an image, a JPEG."""
+        found: bytes | None = self.db.execute(
+            "SELECT t.jpeg FROM image i JOIN thumbnail t ON t.content_id = i.content_id WHERE i.id = ?", (image_id,)
+        ).get
+        require(isinstance(found, bytes | None), f"the thumbnail of image {image_id} is none")
+        return found
+
+    def drawn_from(self, image_id: int) -> tuple[str, int]:
+        """The kind of an image's file, as "jpeg", and the DPI at which its page was rendered, 0 for all but PDFs."""
+        row: Any = self.db.execute(
+            "SELECT f.kind, c.dpi FROM image i JOIN file f ON f.id = i.file_id JOIN content c ON c.id = i.content_id"
+            " WHERE i.id = ?",
+            (image_id,),
+        ).fetchone()
+        require(row is not None and isinstance(row[0], str), f"the file of image {image_id} is of no kind")
+        require(is_number(row[1], 0, kind=int), f"the resolution of image {image_id} is none")
+        return row[0], row[1]
 
     def within(self, image_id: int, folders: list[int] | None) -> bool:
         """Whether an image lies in one of these folders."""

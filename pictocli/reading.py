@@ -7,21 +7,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Unpack
 
-from pictocli.errors import NotFoundError, StoreError, ValidationError, check_range
+from pictocli.errors import StoreError, ValidationError, check_range
 from pictocli.labels import carrying, resolve_labels
 from pictocli.nearest import MAX_LIMIT, near
-from pictocli.overview import Overview
 from pictocli.pairs import closer_than
 from pictocli.protocols import Progress
 from pictocli.queries import Queries
-from pictocli.questions import Questions, question
-from pictocli.records import Answer, ImageDetail, LibraryInfo, ModelSpec, Scope, SimilarImage, TaggedImage
+from pictocli.questions import question
+from pictocli.records import Answer, ModelSpec, Scope, SimilarImage, TaggedImage
 from pictocli.references import ImageLike, Reference, find
 from pictocli.selection import Condition
 from pictocli.stored import require
+from pictocli.viewing import Viewing
 
 if TYPE_CHECKING:
     from pictocli.brain import Model
@@ -33,12 +32,11 @@ __all__ = ["MAX_LIMIT", "Reader", "filtered"]
 TOLERANCE = 1e-6  # float32 cosines of equal vectors come out this far from 1
 
 
-class Reader(Questions):
+class Reader(Viewing):
     """Asks one database. Opens it read-only, at the first question."""
 
     def __init__(self, path: str, progress: Progress) -> None:
-        super().__init__(path)
-        self.progress = progress
+        super().__init__(path, progress)
         self._model: Model | None = None
 
     @question
@@ -217,32 +215,6 @@ class Reader(Questions):
             results=results, scope=scope, considered=queries.count(folders), elsewhere=elsewhere,
             seconds=time.perf_counter() - started,
         )  # fmt: skip
-
-    @question
-    def show(self, image: ImageLike) -> ImageDetail:
-        """Everything known of one indexed image. Raises NotFoundError when it is not in the index."""
-        queries = self._queries()
-        reference = find(queries, image)
-        image_id = reference.image_id or reference.twin
-        if image_id is None:
-            name = "the image on standard input" if isinstance(image, bytes) else str(image)
-            raise NotFoundError(f"not in the index: {name}", "picto index adds it")
-        return queries.detail(image_id)
-
-    @question
-    def info(self, *, check_recall: bool = False) -> LibraryInfo:
-        """The database at a glance.
-
-        check_recall: compare the fast path with the exact one on 50 of its own pictures, and keep how many images must
-        be compared. A database that cannot be written is checked too; what is found is then not kept.
-        """
-        recall = None
-        if check_recall:
-            from pictocli.recall import check_library  # numpy
-
-            recall = check_library(self.path, self.progress)
-        found = Overview(self._queries().db).info(self.path)
-        return replace(found, recall=recall) if recall else found
 
     # -- below the questions ----------------------------------------------------------------------------------------
 

@@ -22,8 +22,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pictocli import decode, pixels
+from pictocli import pixels
 from pictocli.kinds import sniff
+from pictocli.upright import opened
 
 SAMPLES = Path(__file__).parent.parent.parent / "sample_images"
 PHOTOS = ("city/castle-neuschwanstein.jpg", "nature/forest-stream.jpg", "things/scissors.bmp", "animals/sheep.jpg")
@@ -77,7 +78,7 @@ def parts() -> Iterator[dict[str, list[float]]]:
 def report(name: str, data: bytes, rounds: int, *, whole: bool = False) -> None:
     """One line for the picture, one for each part of a tenth of a millisecond or more."""
     kind = sniff(data[:1024])
-    image, size, tables = decode._open(io.BytesIO(data), 0)
+    image, size, tables, _ = opened(io.BytesIO(data), io.BytesIO(data), kind, 0)
     if whole:
         image = Image.open(io.BytesIO(data)).convert("RGB")
 
@@ -85,7 +86,9 @@ def report(name: str, data: bytes, rounds: int, *, whole: bool = False) -> None:
         return pixels.measure(image, stored_size=size, jpeg_quantization=tables)
 
     def open_it() -> object:
-        return Image.open(io.BytesIO(data)).convert("RGB") if whole else decode._open(io.BytesIO(data), 0)
+        if whole:
+            return Image.open(io.BytesIO(data)).convert("RGB")
+        return opened(io.BytesIO(data), io.BytesIO(data), kind, 0)
 
     measure()
     pairs = [(milliseconds(open_it), milliseconds(measure)) for _ in range(rounds)]
