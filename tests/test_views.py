@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import duckdb
+import duckdb_extension_sqlite_scanner
 import pytest
 import sqlite_utils
 from pictures import scene
@@ -103,6 +105,23 @@ def test_sqlite_utils_reads_them(library: pictocli.Library) -> None:
     assert rows == [{"dataset": "photos", "images": 18}]
     assert [column.name for column in db["tags"].columns] == COLUMNS["tags"]
     db.conn.close()
+
+
+def test_duckdb_reads_them(library: pictocli.Library) -> None:
+    """By its own SQLite extension; it takes all columns of `images` for text, as it cannot work out that of a date."""
+    (extension,) = Path(duckdb_extension_sqlite_scanner.__file__).parent.rglob("*.duckdb_extension")
+    library.close()
+    with duckdb.connect() as db:
+        db.execute(f"LOAD '{extension}'; ATTACH '{library.path}' AS p (TYPE sqlite, READ_ONLY)")
+        for view, columns in COLUMNS.items():
+            assert [each[0] for each in db.execute(f"FROM p.{view}").description or ()] == columns
+        counted = db.execute("SELECT category, label, count(*) FROM p.tags GROUP BY ALL").fetchall()
+        paths = db.execute("SELECT path FROM p.images ORDER BY image_id::INT").fetchall()
+        rows = db.execute("SELECT embedding FROM p.embeddings ORDER BY image_id").fetchall()
+    assert sorted(counted) == sorted(library.info().tags)
+    exported = list(library.export(embeddings=True))
+    assert [path for (path,) in paths] == [each.path for each in exported]
+    assert [struct.unpack("<24f", vector) for (vector,) in rows] == [each.embedding for each in exported]
 
 
 def test_datasette_serves_them(library: pictocli.Library, tmp_path: Path) -> None:
