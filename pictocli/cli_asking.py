@@ -30,6 +30,8 @@ from pictocli.options import (
     Objects,
     OnDevice,
     PdfPassword,
+    Preview,
+    PreviewAs,
     Print0,
     Scenes,
     Sort,
@@ -44,6 +46,7 @@ from pictocli.options import (
     secret,
     share,
 )
+from pictocli.previewing import with_pictures
 from pictocli.records import Answer, Scope, SimilarImage, TaggedImage
 from pictocli.references import ImageLike
 from pictocli.terminal import Terminal
@@ -82,6 +85,8 @@ def similar(
     ] = False,
     form: Form = None,
     print0: Print0 = False,
+    preview: Preview = False,
+    preview_as: PreviewAs = None,
     device: OnDevice = Device.auto,
     pdf_password: PdfPassword = None,
 ) -> int:
@@ -94,6 +99,7 @@ def similar(
     \b
     Examples:
       picto similar beach.jpg
+      picto similar beach.jpg --preview --limit 5
       picto similar report.pdf#page=3 --folder / --threshold 0.8
       picto similar beach.jpg --objects car,truck --scenes outdoor --everywhere
       picto similar -0 beach.jpg | xargs -0 ls -l
@@ -103,6 +109,7 @@ def similar(
     if stdin == (image is not None):
         raise ValidationError("one IMG is needed, or --stdin", "picto similar beach.jpg")
     library = terminal.library()
+    terminal = with_pictures(terminal, library, preview, preview_as)
     labels, filters = asked(objects, scenes, attributes), given(where, after, before, camera, near)
     tagged, opened = having(labels, match, filters), secret(pdf_password)
 
@@ -187,6 +194,8 @@ def tags(
     dataset: ThisDataset = None,
     form: Form = None,
     print0: Print0 = False,
+    preview: Preview = False,
+    preview_as: PreviewAs = None,
 ) -> int:
     """Images by their tags, metadata, date, camera and place.
 
@@ -211,9 +220,11 @@ def tags(
     """
     terminal: Terminal = ctx.obj
     labels, filters = asked(objects, scenes, attributes), given(where, after, before, camera, near)
-    answer = terminal.library().tagged(
+    library = terminal.library()
+    answer = library.tagged(
         **labels, match=match.value, sort=sort.value, dataset=dataset, folder=folder, limit=limit, **filters
     )
+    terminal = with_pictures(terminal, library, preview, preview_as)
     terminal.rows(answer.results, TaggedImage, terminal.form(form, print0))
     wanted = condition(labels, match, filters)
     scope = "" if answer.scope == Scope() else f" {inside(answer.scope)}"

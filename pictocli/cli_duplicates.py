@@ -19,6 +19,8 @@ from pictocli.options import (
     Matching,
     Near,
     Objects,
+    Preview,
+    PreviewAs,
     Print0,
     Scenes,
     ThisDataset,
@@ -28,6 +30,7 @@ from pictocli.options import (
     having,
     inside,
 )
+from pictocli.previewing import with_pictures
 from pictocli.terminal import Terminal
 
 __all__ = ["Keep", "duplicates"]
@@ -70,6 +73,8 @@ def duplicates(
     ] = None,
     form: Form = None,
     print0: Print0 = False,
+    preview: Preview = False,
+    preview_as: PreviewAs = None,
 ) -> int:
     """Groups of images that show the same picture.
 
@@ -91,10 +96,12 @@ def duplicates(
         raise ValidationError("--exact leaves no room for a threshold", "leave one of them out")
     terminal: Terminal = ctx.obj
     labels, filters = asked(objects, scenes, attributes), given(where, after, before, camera, near)
-    found = terminal.library().duplicates(
+    library = terminal.library()
+    found = library.duplicates(
         exact=exact, threshold=0.93 if threshold is None else threshold, keep=keep.value if keep else None, pages=pages,
         **labels, match=match.value, dataset=dataset, folder=folder, **filters,
     )  # fmt: skip
+    terminal = with_pictures(terminal, library, preview, preview_as)
     terminal.rows(found.groups, Group, terminal.form(form, print0))
     terminal.copies(found, exact, inside(found.scope) + having(labels, match, filters))
     return 0 if found.groups else 1

@@ -26,6 +26,8 @@ from pictocli.options import (
     Near,
     Objects,
     OnDevice,
+    Preview,
+    PreviewAs,
     Print0,
     Scenes,
     ThisDataset,
@@ -36,6 +38,7 @@ from pictocli.options import (
     looked_at,
     share,
 )
+from pictocli.previewing import with_pictures
 from pictocli.records import SimilarImage
 from pictocli.terminal import Terminal
 
@@ -75,6 +78,8 @@ def search(
     exact: Exact = False,
     form: Form = None,
     print0: Print0 = False,
+    preview: Preview = False,
+    preview_as: PreviewAs = None,
     device: OnDevice = Device.auto,
 ) -> int:
     """Images that match words, best first.
@@ -99,11 +104,13 @@ def search(
     labels, filters = asked(objects, scenes, attributes), given(where, after, before, camera, near)
     if not text and not image:
         raise ValidationError("words or a picture are needed", 'picto search "a red car", or --image IMG')
-    answer = terminal.library().search(
+    library = terminal.library()
+    answer = library.search(
         _parts(text or []), images=[_weighed(each) for each in image or []],
         without=[weighted(each, AWAY) for each in without or []], **labels, match=match.value, limit=limit,
         min_probability=min_probability, dataset=dataset, folder=folder, exact=exact, device=device.value, **filters,
     )  # fmt: skip
+    terminal = with_pictures(terminal, library, preview, preview_as)
     terminal.rows(answer.results, SimilarImage, terminal.form(form, print0))
     tagged = having(labels, match, filters)
     cut = tagged + (f" at a probability of {min_probability:g} or above" if min_probability else "")

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from pictocli.damage import Damage
-from pictocli.options import Category, Form, Print0
+from pictocli.options import Category, Form, Preview, PreviewAs, Print0
+from pictocli.previewing import with_pictures
 from pictocli.records import ImageDetail, Label, LibraryInfo
 from pictocli.terminal import Terminal
 
@@ -22,6 +23,8 @@ def show(
     ],
     form: Form = None,
     print0: Print0 = False,
+    preview: Preview = False,
+    preview_as: PreviewAs = None,
 ) -> int:
     """Everything known of one image.
 
@@ -31,9 +34,12 @@ def show(
     Examples:
       picto show cars/red-van.jpg
       picto show id:17 --format json | jq .measures
+      picto show cars/red-van.jpg --preview
     """
     terminal: Terminal = ctx.obj
-    detail = terminal.library().show(sys.stdin.buffer.read() if image == "-" else image)
+    library = terminal.library()
+    detail = library.show(sys.stdin.buffer.read() if image == "-" else image)
+    terminal = with_pictures(terminal, library, preview, preview_as)
     terminal.rows([detail], ImageDetail, terminal.form(form, print0))
     return 0
 

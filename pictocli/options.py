@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "UNSCOPED", "After", "Attributes", "Before", "Camera", "Category", "Color", "Device", "Everywhere", "Exact",
-    "Folder", "Form", "Format", "Labels", "Limit", "Match", "Matching", "Near", "Objects", "OnDevice", "PdfPassword",
-    "Print0", "Scenes", "Sort", "ThisDataset", "Where", "asked", "condition", "given", "having", "inside",
-    "looked_at", "secret", "share",
+    "Folder", "Form", "Format", "Graphics", "Labels", "Limit", "Match", "Matching", "Near", "Objects", "OnDevice",
+    "PdfPassword", "Preview", "PreviewAs", "Print0", "Scenes", "Sort", "ThisDataset", "Where", "asked", "condition",
+    "given", "having", "inside", "looked_at", "secret", "share",
 ]  # fmt: skip
 
 
@@ -66,6 +66,17 @@ class Sort(StrEnum):
     score = "score"
 
 
+class Graphics(StrEnum):
+    """How pictures are drawn in the terminal."""
+
+    auto = "auto"
+    kitty = "kitty"
+    iterm = "iterm"
+    sixel = "sixel"
+    blocks = "blocks"
+    off = "off"
+
+
 class Category(StrEnum):
     """The three kinds of labels."""
 
@@ -83,6 +94,15 @@ Form = Annotated[
     ),
 ]
 Print0 = Annotated[bool, typer.Option("--print0", "-0", help="Print paths only, each ended by a NUL, for xargs -0.")]
+Preview = Annotated[bool, typer.Option("--preview", help="On a terminal, draw the pictures too.")]
+PreviewAs = Annotated[
+    Graphics | None,
+    typer.Option(
+        "--preview-as",
+        metavar="HOW",
+        help="Draw them so: kitty, iterm, sixel, blocks or off [default: auto, the best the terminal can].",
+    ),
+]
 Objects = Annotated[list[str] | None, typer.Option("--objects", metavar="A,B", help="With any of these objects.")]
 Scenes = Annotated[list[str] | None, typer.Option("--scenes", metavar="A,B", help="With any of these scenes.")]
 Attributes = Annotated[

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from pictocli.render import Row
+    from pictocli.tables import Page
 
 __all__ = ["Settings", "Terminal"]
 
@@ -84,9 +85,7 @@ class Terminal:
         write(rows, form, cast(BinaryIO, sys.stdout.buffer), kind=kind, references=references)
 
     def _table(self, rows: Sequence[Any], kind: type[Row], references: Sequence[str] | None) -> None:
-        from pictocli.tables import Page
-
-        page = Page(self._console())
+        page = self._page()
         if references:
             page.heading(references[0])
         if kind is SimilarImage:
@@ -105,6 +104,11 @@ class Terminal:
             page.detail(rows[0])
         elif kind is LibraryInfo:
             page.info(rows[0])
+
+    def _page(self) -> Page:
+        from pictocli.tables import Page
+
+        return Page(self._console())
 
     def _console(self) -> Console:
         from rich.console import Console  # 45 ms, for tables only
