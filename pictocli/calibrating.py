@@ -40,8 +40,8 @@ def calibrate(
     *,
     model: str = "auto",
     device: str = "auto",
-    labels: str | None = None,
-    taxonomy: str | None = None,
+    labels: str | os.PathLike[str] | None = None,
+    taxonomy: str | os.PathLike[str] | None = None,
     batch_size: int | None = None,
     workers: int | None = None,
 ) -> CalibrationReport:
@@ -83,7 +83,11 @@ def calibrate(
 
 
 def _known(
-    labels: str | None, taxonomy: Taxonomy, seen: Sequence[tuple[str, str]], spec: ModelSpec, progress: Progress
+    labels: str | os.PathLike[str] | None,
+    taxonomy: Taxonomy,
+    seen: Sequence[tuple[str, str]],
+    spec: ModelSpec,
+    progress: Progress,
 ) -> NDArray[np.int8] | None:
     """What a file says of the pictures, as `known_labels` gives it; None without a file."""
     if labels is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, BinaryIO, Unpack
+from typing import TYPE_CHECKING, BinaryIO, Unpack
 
 from pictocli.reading import Reader
 from pictocli.records import Exported, Scope
@@ -13,6 +13,7 @@ from pictocli.schema import translated
 if TYPE_CHECKING:
     from pictocli.filters import Filters
     from pictocli.reports import ExportReport, ImportReport, ThumbnailReport
+    from pictocli.settings import ExportSettings, ImportSettings, ThumbnailSettings
 
 __all__ = ["Exchanging"]
 
@@ -29,6 +30,10 @@ class Exchanging(Reader):
         embeddings: with those of the pictures. filters: only images that meet these `Filters`. The rows are those of
         one moment, and are read as they are asked for. Raises NotFoundError for the dataset or folder, ValidationError
         for a filter, StoreError.
+
+        >>> row = next(library.export(embeddings=True, folder="vehicles"))
+        >>> row.filename, len(row.embedding)
+        ('fighter-jet-cutout.png', 256)
         """
         from pictocli.filters import filtering
         from pictocli.overview import Overview
@@ -51,7 +56,7 @@ class Exchanging(Reader):
         *,
         embeddings: bool = False,
         spreadsheet_safe: bool = False,
-        **scope: Any,
+        **scope: Unpack[ExportSettings],
     ) -> ExportReport:
         """Write every row to a file, which is there as a whole or not at all, or to an open binary file or pipe.
 
@@ -59,6 +64,9 @@ class Exchanging(Reader):
         float32 [n, dim], with NAME.npy.jsonl beside it, line i for row i; by default what the file is named for.
         scope: as `export`'s. Raises ValidationError, NotFoundError, StoreError, PictoError when the file cannot be
         written.
+
+        >>> library.export_to("library.csv").images
+        62
         """
         from pictocli.exporting import export_to, for_file
 
@@ -71,26 +79,37 @@ class Exchanging(Reader):
             embeddings=embeddings or form == "npy", spreadsheet_safe=spreadsheet_safe, progress=self.progress,
         )  # fmt: skip
 
-    def import_embeddings(self, file: str | os.PathLike[str], **options: Any) -> ImportReport:
+    def import_embeddings(self, file: str | os.PathLike[str], **options: Unpack[ImportSettings]) -> ImportReport:
         """Index the files that a Parquet file has vectors for, with these instead of the model's.
 
-        options: model ("auto": the library's, or what picto's own file says), path_column, vector_column (usual names),
-        root (where relative paths begin, and what is indexed), dataset, device, workers, thumbnails, thumbnail_width,
-        force, dry_run; as in `picto import --help`. A file that the library knows keeps its embedding, unless force is
-        given. Raises NotFoundError, ValidationError, ModelMismatchError, ModelError, StoreError.
+        options: model, path_column, vector_column, root, dataset, device, workers, thumbnails, thumbnail_width, force,
+        dry_run: `pictocli.settings.ImportSettings` says what each is. A file that the library knows keeps its
+        embedding, unless force is given. Raises NotFoundError, ValidationError, ModelMismatchError, ModelError,
+        StoreError.
+
+        >>> _ = library.export_to("library.parquet", embeddings=True)
+        >>> with pictocli.open("copy.db") as copy:
+        ...     copy.import_embeddings("library.parquet").index.indexed
+        62
         """
         from pictocli.importing import import_embeddings  # numpy, Pillow, pyarrow
 
         self.close()
         return import_embeddings(self.path, os.fspath(file), self.progress, **options)
 
-    def export_thumbnails(self, destination: str | os.PathLike[str], **options: Any) -> ThumbnailReport:
+    def export_thumbnails(
+        self, destination: str | os.PathLike[str], **options: Unpack[ThumbnailSettings]
+    ) -> ThumbnailReport:
         """Write stored thumbnails to a folder or "s3://bucket/prefix", and store the address of each once it is there.
 
-        options: cdn (an address that serves the bucket or folder), format ("jpeg" or "webp"), width (px, at most as
-        they are), dataset, folder, force, dry_run; as in `picto thumbnails --help`. What lies there already is not
-        written again. Raises ValidationError, NotFoundError for a bucket, dataset or folder, PictoError for a place
-        that cannot be written, StoreError.
+        options: cdn, format, width, dataset, folder, force, dry_run: `pictocli.settings.ThumbnailSettings` says what
+        each is. What lies there already is not written again. Raises ValidationError, NotFoundError for a bucket,
+        dataset or folder, PictoError for a place that cannot be written, StoreError.
+
+        >>> library.export_thumbnails("thumbs", cdn="https://cdn.example").written
+        62
+        >>> library.show(1).thumbnail_url
+        'https://cdn.example/thumb_1.jpg'
         """
         from pictocli.publishing import export_thumbnails  # Pillow, s3fs
 

@@ -65,7 +65,7 @@ def index(
     pdf_password: str | Sequence[str] | None = None,
     thumbnails: bool = False,
     thumbnail_width: int | None = None,
-    metadata: str | None = None,
+    metadata: str | os.PathLike[str] | None = None,
     index_field: Sequence[str] = (),
     max_pixels: int = 200,
     max_file_size: int = 1000,

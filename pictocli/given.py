@@ -83,7 +83,7 @@ class Given:
                 self.skipped.append(Skipped(name, "its vector is missing, zero or not finite"))
             else:
                 self._keep(path, page, row, (numbers_of / length).astype("<f4"))
-                self.report.normalised += abs(length - 1) > _UNIT
+                self.report.normalised += int(abs(length - 1) > _UNIT)
 
     def _keep(self, path: str, page: int, row: Mapping[str, Any], vector: Any) -> None:
         self.pages.setdefault(path, {})[page] = self._count

@@ -103,7 +103,7 @@ def import_embeddings(
     model: str = "auto",
     path_column: str | None = None,
     vector_column: str | None = None,
-    root: str | None = None,
+    root: str | os.PathLike[str] | None = None,
     dataset: str | None = None,
     device: str = "auto",
     workers: int | None = None,
@@ -117,6 +117,7 @@ def import_embeddings(
     check_range("thumbnail_width", 640 if thumbnail_width is None else thumbnail_width, 16, 4096)
     if root is not None and not os.path.isdir(root):
         raise NotFoundError(f"no such folder: {root}", "--root names the folder that holds the pictures")
+    root = None if root is None else os.fspath(root)
     vectors = Vectors(file, path_column, vector_column)
     with translated(path):
         held = held_model(path)

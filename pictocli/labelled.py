@@ -8,6 +8,7 @@ the picture shows a dog: fair people would disagree, or it cannot be seen.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -26,7 +27,7 @@ _ANY = "labels"
 
 
 def known_labels(
-    file: str, taxonomy: Taxonomy, pictures: Iterable[tuple[str, str]]
+    file: str | os.PathLike[str], taxonomy: Taxonomy, pictures: Iterable[tuple[str, str]]
 ) -> tuple[NDArray[np.int8], list[str]]:
     """What `file` says of pictures: int8 [n, labels] in taxonomy order, 1 true, 0 false, −1 not known.
 

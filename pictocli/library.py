@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack, cast
+from typing import TYPE_CHECKING, Unpack, cast
 
 from pictocli.errors import ValidationError, check_range
 from pictocli.exchanging import Exchanging
@@ -15,7 +15,7 @@ from pictocli.protocols import NoProgress, Progress
 from pictocli.questions import question
 from pictocli.reading import MAX_LIMIT, filtered
 from pictocli.records import Embedded, IndexReport, Label, Scope, SimilarImage, TaggedImage
-from pictocli.references import ImageLike
+from pictocli.references import ImageLike, images_of, paths_of
 from pictocli.reports import (
     CalibrationReport,
     Change,
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import threading
 
     from pictocli.filters import Filters
+    from pictocli.settings import CalibrationSettings, IndexSettings, SearchSettings
 
 
 __all__ = ["MAX_LIMIT", "Library", "default_path", "labels", "open_library"]
@@ -55,16 +56,24 @@ def open_library(path: str | os.PathLike[str] | None = None, *, progress: Progre
     """Open the library in the SQLite file `path` (default: PICTO_DB, else the platform's user-data folder).
 
     The file is made by the first `index`; until then queries raise StoreError. progress: told what goes on.
+
+    >>> with pictocli.open("picto.db") as library:
+    ...     library.info().images
+    62
     """
     return Library(os.fspath(path) if path is not None else default_path(), progress or NoProgress())
 
 
 class Library(Upkeep, Exchanging):
-    """Indexed images in one SQLite file, and the questions one can ask of them. Use it as a context manager."""
+    """Indexed images in one SQLite file, and the questions one can ask of them. Use it as a context manager.
+
+    `pictocli.open` makes one. path: the file, in full. Where several paths or images are taken, a single one does, too.
+    For one thread at a time.
+    """
 
     def index(
         self,
-        paths: Iterable[str | os.PathLike[str]] = (),
+        paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] = (),
         *,
         listing: str | os.PathLike[str] | None = None,
         nul: bool = False,
@@ -73,7 +82,7 @@ class Library(Upkeep, Exchanging):
         anonymous: bool = False,
         allow_local: bool = False,
         timeout: float = 30,
-        **options: Any,
+        **options: Unpack[IndexSettings],
     ) -> IndexReport:
         """Index files, folders, PDFs, `s3://bucket/prefix` and `https://…`; only what is new or changed costs anything.
 
@@ -82,13 +91,15 @@ class Library(Upkeep, Exchanging):
         Both may be dotted paths, as "payload.image_url". anonymous: read public buckets without credentials.
         allow_local: fetch from local addresses that were not named, too. timeout: seconds that a server may be silent.
 
-        options: dataset (the folder's name), model ("auto"), device ("auto"), batch_size (16, more on a GPU), workers
-        (one a core), include, exclude (globs), hidden, follow, pdf_dpi (72), pdf_pages ("1-5,9,20-"; all), pdf_password
-        (one, or several to try; PICTO_PDF_PASSWORD), thumbnails, thumbnail_width (640), metadata (the path of a CSV,
-        JSONL or Parquet), index_field (names of its fields), max_pixels (200, in millions), max_file_size (1000, in
-        MB), max_pages (2000), max_seconds (30), force, dry_run; as in `picto index --help`. A path that does not exist
-        is listed in the report's `missing`. Raises ValidationError, ModelMismatchError, ModelError, StoreError;
-        PictoError for a bucket, or for the only URL, that cannot be fetched, before anything is written.
+        options: dataset, model, device, batch_size, workers, include, exclude, hidden, follow, pdf_dpi, pdf_pages,
+        pdf_password, thumbnails, thumbnail_width, metadata, index_field, max_pixels, max_file_size, max_pages,
+        max_seconds, force, dry_run: `pictocli.settings.IndexSettings` says what each is. A path that does not exist is
+        listed in the report's `missing`. Raises ValidationError, ModelMismatchError, ModelError, StoreError; PictoError
+        for a bucket, or for the only URL, that cannot be fetched, before anything is written.
+
+        >>> report = library.index(["sample_images"], thumbnails=True)
+        >>> report.indexed, report.unchanged, report.skipped
+        (0, 59, [])
         """
         from pictocli.filling import index  # numpy, Pillow
         from pictocli.lists import Listing
@@ -97,9 +108,9 @@ class Library(Upkeep, Exchanging):
         check_range("timeout", timeout, 0.1, 3600)
         if listing is None and (nul or image_column is not None or passed):
             raise ValidationError("these options are for a list", "--from FILE names it, or --from - for stdin")
-        options["listing"] = listing and Listing(os.fspath(listing), nul, image_column, tuple(passed))
-        options["access"] = Access(anonymous, allow_local, timeout)
-        return index(self.path, [os.fspath(path) for path in paths], self.progress, **options)
+        named = None if listing is None else Listing(os.fspath(listing), nul, image_column, tuple(passed))
+        access = Access(anonymous, allow_local, timeout)
+        return index(self.path, paths_of(paths), self.progress, listing=named, access=access, **options)
 
     def reembed(
         self, model: str, *, device: str = "auto", batch_size: int | None = None, workers: int | None = None,
@@ -110,6 +121,9 @@ class Library(Upkeep, Exchanging):
         pdf_password: of encrypted PDFs, or several to try; None is what PICTO_PDF_PASSWORD holds.
         Raises PictoError, with the library as it was, when an original is missing or has changed; what was embedded is
         kept for the next try.
+
+        >>> library.reembed("mini").unchanged  # files, which are of this model already
+        59
         """
         from pictocli.filling import reembed_library
 
@@ -122,27 +136,38 @@ class Library(Upkeep, Exchanging):
         taxonomy: a label list of one's own, which the library then keeps; "built-in" goes back to the bundled one;
         None stays with the library's. The model is loaded only when the labels' prompts are new to the library.
         Raises NotFoundError, ValidationError naming the line, StoreError, ModelError; the tags are then as they were.
+
+        >>> library.retag().rule
+        'calibrated on 11,848 pictures'
         """
         from pictocli.filling import retag_library
 
         self.close()
         return retag_library(self.path, None if taxonomy is None else os.fspath(taxonomy), device, self.progress)
 
-    def calibrate(self, pictures: Iterable[str | os.PathLike[str]], **options: Any) -> CalibrationReport:
+    def calibrate(
+        self,
+        pictures: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+        **options: Unpack[CalibrationSettings],
+    ) -> CalibrationReport:
         """Measure what a model's scores mean on a varied set of pictures, and keep it for this user.
 
-        options: model ("auto": the library's), labels (a CSV or JSONL of what the pictures show), taxonomy, device,
-        batch_size, workers; as in `picto calibrate --help`. `retag` applies it.
-        Raises NotFoundError, ValidationError, ModelError.
+        options: model, labels, taxonomy, device, batch_size, workers: `pictocli.settings.CalibrationSettings` says what
+        each is. `retag` applies it. Raises NotFoundError, ValidationError, ModelError.
+
+        >>> library.calibrate(["sample_images/nature"])
+        Traceback (most recent call last):
+        pictocli.errors.ValidationError: 12 pictures are too few to calibrate on: 100 are needed
         """
         from pictocli.calibrating import calibrate
 
         self.close()
-        return calibrate(self.path, [os.fspath(each) for each in pictures], self.progress, **options)
+        return calibrate(self.path, paths_of(pictures), self.progress, **options)
 
     def watch(
-        self, paths: Iterable[str | os.PathLike[str]], *, caught_up: Callable[[IndexReport], None] | None = None,
-        stop: threading.Event | None = None, poll: float | None = None, **options: Any,
+        self, paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], *,
+        caught_up: Callable[[IndexReport], None] | None = None, stop: threading.Event | None = None,
+        poll: float | None = None, **options: Unpack[IndexSettings],
     ) -> Iterator[list[Change]]:  # fmt: skip
         """Index folders as `index` does, then follow them: yields the changes of each batch, until `stop` is set.
 
@@ -150,30 +175,43 @@ class Library(Upkeep, Exchanging):
         no changes, as on network shares. options: those of `index`. Files that go are forgotten, unless their root goes
         or more than a fifth and more than 20 go at once. Raises NotFoundError, ValidationError for a file, and as
         `index` does. KeyboardInterrupt ends it.
+
+        >>> import shutil
+        >>> add = lambda report: shutil.copy("sample_images/vehicles/red-car.jpg", "sample_images/new.jpg")
+        >>> for change in next(library.watch("sample_images", caught_up=add)):
+        ...     print(change.event, change.image_id)
+        new 63
         """
         from pictocli.watching import watch  # numpy, Pillow
 
         self.close()
-        named = [os.fspath(path) for path in paths]
         told = caught_up or (lambda _: None)
-        return watch(self.path, named, self.progress, caught_up=told, stop=stop, poll=poll, **options)
+        return watch(self.path, paths_of(paths), self.progress, caught_up=told, stop=stop, poll=poll, **options)
 
     def labels(self, category: str | None = None) -> list[Label]:
-        """The labels that tags are taken from, of one category or of all: the library's own, else the bundled ones."""
+        """The labels that tags are taken from, of one category or of all: the library's own, else the bundled ones.
+
+        >>> library.labels("objects")[0]
+        Label(category='objects', id='person', phrase='a person', aliases=('human', 'people', 'man', 'woman', ...))
+        """
         return labels(category, own=self._own_taxonomy() if os.path.exists(self.path) else None)
 
     def embed(
-        self, images: Iterable[ImageLike], *, model: str = "auto", device: str = "auto",
+        self, images: ImageLike | Iterable[ImageLike], *, model: str = "auto", device: str = "auto",
         pdf_password: str | Sequence[str] | None = None,
     ) -> Iterator[Embedded]:  # fmt: skip
         """Embeddings of files or bytes, one by one; nothing is stored.
 
         pdf_password: of encrypted PDFs, or several to try; None is what PICTO_PDF_PASSWORD holds.
         model: "auto" is the database's own where there is one. Raises NotFoundError, UnreadableError, ModelError.
+
+        >>> for embedded in library.embed(["sample_images/vehicles/red-car.jpg"]):
+        ...     print(embedded.model, len(embedded.embedding))
+        mini 256
         """
         from pictocli.filling import embed
 
-        return embed(self.path, images, model, device, self.progress, pdf_password)
+        return embed(self.path, images_of(images), model, device, self.progress, pdf_password)
 
     @question
     def duplicates(
@@ -199,6 +237,10 @@ class Library(Upkeep, Exchanging):
         id) of each group first and marks it. pages: pages of PDFs and of TIFFs with several, too. objects, scenes,
         attributes, match, filters: only images with these tags, that meet these `Filters`, as those of `similar`.
         Raises ValidationError, NotFoundError, StoreError.
+
+        >>> found = library.duplicates(keep="largest", folder="nature")
+        >>> [[copy.filename for copy in group.images] for group in found.groups]
+        [['mountain-trail.jpg', 'mountain-trail-edited.jpg']]
         """
         from pictocli.duplicates import duplicates
 
@@ -214,12 +256,20 @@ class Library(Upkeep, Exchanging):
 
         threshold: least cosine similarity, 0..1. limit: 1..500. folder_path: None for the reference's own dataset and
         folder, "/" for its whole dataset, else a folder. Raises NotFoundError, ValidationError, UnreadableError.
+
+        >>> for image in library.by_similarity("sample_images/nature/mountain-trail.jpg", limit=1):
+        ...     print(f"{image.similarity:.1f} {image.filename}")
+        1.0 mountain-trail-edited.jpg
         """
         answer = self.similar(image, threshold=threshold, limit=limit, folder=folder_path)
         return cast(list[SimilarImage], list(answer.results))
 
-    def by_text(self, text: str, limit: int = 50, **options: Any) -> list[SimilarImage]:
-        """Images that match words, best first; `options` as those of `search`."""
+    def by_text(self, text: str, limit: int = 50, **options: Unpack[SearchSettings]) -> list[SimilarImage]:
+        """Images that match words, best first; `options` as those of `search`, and raises as it does.
+
+        >>> [image.filename for image in library.by_text("a cup of coffee", limit=1)]
+        ['coffee-cup.jpg']
+        """
         return cast(list[SimilarImage], list(self.search(text, limit=limit, **options).results))
 
     def by_tag(
@@ -233,6 +283,9 @@ class Library(Upkeep, Exchanging):
         """Images by their tags: any of a category's labels, and every category that is given.
 
         Raises ValidationError when no label is given or one is unknown, NotFoundError for the dataset.
+
+        >>> [image.filename for image in library.by_tag(objects=["car", "truck"], scenes=["outdoor"])]
+        ['red-car.jpg']
         """
         answer = self.tagged(objects, scenes, attributes, dataset=dataset_name, limit=limit)
         return cast(list[TaggedImage], list(answer.results))

@@ -31,7 +31,7 @@ class Metadata:
     else on `url`, the path of a remote image. Of several rows for one the last holds.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str | os.PathLike[str]) -> None:
         """Read the file at `path`. Raises NotFoundError or ValidationError, naming the line."""
         self._folder = Path(path).absolute().parent
         self._rows: dict[str, dict[str, Mapping[str, Any]]] = {key: {} for key in KEYS}

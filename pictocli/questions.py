@@ -63,7 +63,10 @@ class Questions:
         self.close()
 
     def close(self) -> None:
-        """Close the database."""
+        """Close the database. The next question opens it again.
+
+        >>> library.close()
+        """
         if self._db is not None:
             self._db.close()
             self._db, self._holding = None, Holding()

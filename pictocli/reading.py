@@ -63,6 +63,10 @@ class Reader(Viewing):
         objects, scenes, attributes, match, filters: only images with these tags, as `tagged` has them, that meet these
         `Filters` are looked at. pdf_password: of a PDF that is not in the index, or several to try; None is what
         PICTO_PDF_PASSWORD holds.
+
+        >>> answer = library.similar("sample_images/nature/mountain-trail.jpg", scenes=["outdoor"], folder="/")
+        >>> answer.considered, answer.results[0].filename
+        (61, 'mountain-trail-edited.jpg')
         """
         started = time.perf_counter()
         check_range("threshold", threshold, 0, 1)
@@ -130,6 +134,10 @@ class Reader(Viewing):
         objects, scenes, attributes, match, filters: as those of `similar`. min_probability: least probability, 0..1.
         The first search for words runs the model's text half; the database keeps their embedding. Raises
         ValidationError, NotFoundError, ModelError.
+
+        >>> answer = library.search("car", images=["sample_images/nature/boats-at-sunset.jpg"], without=[(0.3, "snow")])
+        >>> answer.results[0].filename
+        'red-car.jpg'
         """
         started = time.perf_counter()
         check_range("limit", limit, 1, MAX_LIMIT)
@@ -188,6 +196,10 @@ class Reader(Viewing):
         """As `by_tag`; match "all" asks for every label of a category, sort "score" puts the surest first.
 
         filters: only images that meet these `Filters`; then labels may be left out.
+
+        >>> answer = library.tagged(attributes=["grayscale"], folder="city")
+        >>> [(image.filename, image.matched) for image in answer.results]
+        [('old-fort-aerial.jpg', {'grayscale': 1.0})]
         """
         started = time.perf_counter()
         check_range("limit", limit, 1, MAX_LIMIT)

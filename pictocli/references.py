@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from pictocli.errors import NotFoundError, UnreadableError, ValidationError
 from pictocli.queries import Queries
 from pictocli.urls import is_url, normal, stored
 
-__all__ = ["ImageLike", "Reference", "at_path", "find"]
+__all__ = ["ImageLike", "Reference", "at_path", "find", "images_of", "paths_of"]
 
 ImageLike = str | os.PathLike[str] | int | bytes
 
@@ -61,6 +62,16 @@ def find(queries: Queries, image: ImageLike) -> Reference:
     reference = at_path(text)
     assert reference.path is not None
     return replace(reference, twin=queries.by_hash(_digest(reference.path), reference.page))
+
+
+def images_of(given: ImageLike | Iterable[ImageLike]) -> list[ImageLike]:
+    """One image or several. A text is one: its letters are no images."""
+    return [given] if isinstance(given, str | os.PathLike | int | bytes) else list(given)
+
+
+def paths_of(given: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[str]:
+    """One path or several. A text is one: of its letters, "/" would be everything that there is on the disk."""
+    return [os.fspath(each) for each in ([given] if isinstance(given, str | os.PathLike) else given)]
 
 
 def at_path(image: ImageLike) -> Reference:

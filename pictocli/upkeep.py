@@ -19,6 +19,9 @@ class Upkeep(Reader):
         """Everything that can be told to be wrong with the database, a record a kind of damage; [] when nothing is.
 
         Reads only. Raises StoreError when the file is no database of picto's.
+
+        >>> library.check()
+        []
         """
         from pictocli.checking import check_file  # numpy
 
@@ -30,6 +33,9 @@ class Upkeep(Reader):
         What SQLite can no longer read as a whole is read row by row into a new file; the old one is kept beside it. A
         database without damage is left alone. dry_run: only say what is wrong. Raises StoreError, with the file as it
         was, when nothing of it can be saved or another program has it open.
+
+        >>> library.repair().found
+        []
         """
         from pictocli.repairing import repair  # numpy
 
@@ -46,6 +52,11 @@ class Upkeep(Reader):
         unmounted disk's, and folders that cannot be read. yes: also when more than a fifth of all files are gone, for
         which PictoError is raised otherwise. remote: ask the servers of URLs, which are passed over otherwise. Raises
         NotFoundError for the dataset or folder, StoreError.
+
+        >>> import os
+        >>> os.remove("sample_images/vehicles/red-car.jpg")
+        >>> library.prune().images
+        1
         """
         from pictocli.keeping import prune
 
@@ -53,18 +64,22 @@ class Upkeep(Reader):
         return prune(self.path, self.progress, dataset=dataset, folder=folder, dry_run=dry_run, yes=yes, remote=remote)
 
     def remove(
-        self, images: Iterable[str | os.PathLike[str] | int] = (), *, dataset: str | None = None, dry_run: bool = False,
-        yes: bool = False,
+        self, images: str | os.PathLike[str] | int | Iterable[str | os.PathLike[str] | int] = (), *,
+        dataset: str | None = None, dry_run: bool = False, yes: bool = False,
     ) -> RemovalReport:  # fmt: skip
         """Remove images by id, files, pages ("report.pdf#page=3"), folders or a dataset from the library, not the disk.
 
         yes: needed for a folder or dataset with several images. Nothing is removed when one is not in the library.
         Raises NotFoundError, ValidationError, StoreError.
+
+        >>> library.remove(["sample_images/documents/travel-report.pdf#page=3", 1]).images
+        2
         """
         from pictocli.removing import remove
 
         self.close()
-        named = [each if isinstance(each, int) else os.fspath(each) for each in images]
+        several = [images] if isinstance(images, str | os.PathLike | int) else images
+        named = [each if isinstance(each, int) else os.fspath(each) for each in several]
         return remove(self.path, self.progress, named, dataset=dataset, dry_run=dry_run, yes=yes)
 
     def move_root(
@@ -74,6 +89,11 @@ class Upkeep(Reader):
 
         force: also when `new` is not there, or holds none of the files. Raises NotFoundError, ValidationError for a
         folder that is no root or lies in or around another one, PictoError, StoreError.
+
+        >>> import os
+        >>> os.rename("sample_images", "pictures")
+        >>> library.move_root("sample_images", "pictures").there
+        59
         """
         from pictocli.keeping import move_root
 
@@ -85,6 +105,11 @@ class Upkeep(Reader):
 
         Datasets are joined by name, roots by path; what this library has finished stays as it is. Raises NotFoundError,
         ModelMismatchError for another model, ValidationError, StoreError for a damaged one.
+
+        >>> import shutil
+        >>> _ = shutil.copy("picto.db", "other.db")
+        >>> library.merge("other.db").kept  # files, which are here already
+        60
         """
         from pictocli.joining import merge  # numpy
 
@@ -92,7 +117,12 @@ class Upkeep(Reader):
         return merge(self.path, os.fspath(other), self.progress, dry_run=dry_run)
 
     def vacuum(self) -> VacuumReport:
-        """Rebuild the file without the room that deleted rows have left. Raises StoreError when it is in use."""
+        """Rebuild the file without the room that deleted rows have left. Raises StoreError when it is in use.
+
+        >>> report = library.vacuum()
+        >>> report.after <= report.before
+        True
+        """
         from pictocli.keeping import vacuum
 
         self.close()

@@ -25,7 +25,12 @@ class Viewing(Questions):
 
     @question
     def show(self, image: ImageLike) -> ImageDetail:
-        """Everything known of one indexed image. Raises NotFoundError when it is not in the index."""
+        """Everything known of one indexed image. Raises NotFoundError when it is not in the index.
+
+        >>> image = library.show("sample_images/city/brick-basilica.jpg")
+        >>> image.width, image.height, image.tags["scenes"]
+        (640, 426, ['outdoor'])
+        """
         return (queries := self._queries()).detail(self._indexed(queries, image))
 
     @question
@@ -37,6 +42,9 @@ class Viewing(Questions):
         The stored one where it is wide enough, else made of the original. pdf_password: of an encrypted PDF, or several
         to try; None is what PICTO_PDF_PASSWORD holds. Raises NotFoundError when it is not in the index, UnreadableError
         when nothing is stored and the original is on a server, gone or unreadable.
+
+        >>> library.thumbnail("sample_images/city/brick-basilica.jpg", width=320)[:3]
+        b'\\xff\\xd8\\xff'
         """
         from pictocli.thumbnails import thumbnail  # Pillow
 
@@ -48,6 +56,10 @@ class Viewing(Questions):
 
         check_recall: compare the fast path with the exact one on 50 of its own pictures, and keep how many images must
         be compared. A database that cannot be written is checked too; what is found is then not kept.
+
+        >>> found = library.info()
+        >>> found.images, found.pdf_pages, found.model
+        (62, 3, 'mini')
         """
         recall = None
         if check_recall:

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import watchfiles
 
@@ -31,6 +31,9 @@ from pictocli.sources import Sources
 from pictocli.trail import Presence, Trail
 from pictocli.workers import Workers
 
+if TYPE_CHECKING:
+    from pictocli.settings import IndexSettings
+
 __all__ = ["watch"]
 
 QUIET = 0.4  # s without a write after which a file counts as whole; a copy over a network pauses for less
@@ -44,7 +47,7 @@ TEMPORARY = ("*~", "*.tmp", "*.temp", "*.part", "*.partial", "*.crdownload", "*.
 
 def watch(
     path: str, paths: Sequence[str], progress: Progress, *, caught_up: Callable[[IndexReport], None],
-    stop: threading.Event | None = None, poll: float | None = None, **options: Any,
+    stop: threading.Event | None = None, poll: float | None = None, **options: Unpack[IndexSettings],
 ) -> Iterator[list[Change]]:  # fmt: skip
     """Index `paths` into the database at `path`, then follow them; see `Library.watch`."""
     check_range("poll", 1 if poll is None else poll, 0.1, 86_400)

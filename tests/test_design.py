@@ -44,6 +44,7 @@ ROWS = (
     ("pipeline", "questions", "repairing", "publishing", "exporting", "joining", "removing", "trail"),
     ("looking", "planning", "sources", "nearest", "reembedding", "calibrating"),
     ("indexing", "several"),
+    ("settings",),
     ("viewing",),
     ("reading", "filling"),
     ("importing", "watching"),
@@ -54,6 +55,7 @@ ROWS = (
     ("cli_asking", "cli_duplicates", "cli_exchange", "cli_filling", "cli_house", "cli_keeping", "cli_searching",
      "cli_showing", "cli_watching"),
     ("cli",),
+    ("__main__",),
 )  # fmt: skip
 ROW = {name: number for number, row in enumerate(ROWS) for name in row}
 

@@ -14,7 +14,7 @@ from pictures import scene
 import pictocli
 from pictocli.errors import NotFoundError, PictoError, UnreadableError, ValidationError
 from pictocli.queries import Queries
-from pictocli.references import Reference, at_path, find
+from pictocli.references import Reference, at_path, find, images_of, paths_of
 from pictocli.schema import connect
 
 
@@ -148,3 +148,29 @@ def test_what_is_refused(
 def test_at_path_takes_no_id() -> None:
     with pytest.raises(ValidationError, match="a path is needed"):
         at_path(3)
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [("/a/b", ["/a/b"]), (Path("/a/b"), ["/a/b"]), (["/a", Path("b")], ["/a", "b"]), ((), []), (iter("a"), ["a"])],
+    ids=str,
+)
+def test_one_path_is_not_taken_for_its_letters(given: Any, wanted: list[str]) -> None:
+    assert paths_of(given) == wanted
+
+
+@pytest.mark.parametrize("given", ["a.jpg", Path("a.jpg"), 7, b"\xff\xd8"], ids=str)
+def test_one_image_is_not_taken_for_several(given: Any) -> None:
+    assert images_of(given) == images_of([given]) == [given]
+
+
+def test_a_single_path_does_where_several_are_taken(library: pictocli.Library, photos: Path) -> None:
+    """`index("/photos")` went through the whole disk: the first letter of it is a folder."""
+    assert library.index(str(photos)).unchanged == library.index([photos]).unchanged > 0
+    assert [each.path for each in library.embed(str(photos / "old.bmp"), device="cpu")] == [str(photos / "old.bmp")]
+    assert len(list(library.embed((photos / "old.bmp").read_bytes(), device="cpu"))) == 1
+    assert library.remove(str(photos / "old.bmp")).images == library.remove(7).images == 1
+    with pytest.raises(NotFoundError, match="no such folder: nowhere"):
+        next(library.watch("nowhere"))
+    with pytest.raises(NotFoundError, match="no such file or folder: nowhere"):
+        library.calibrate("nowhere")
