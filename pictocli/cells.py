@@ -8,9 +8,9 @@ from datetime import datetime
 from pictocli.damage import RepairReport
 from pictocli.display import counted, fraction, percent, printable, shown_path, size_of, time_of
 from pictocli.grouped import Copy
-from pictocli.records import Image, IndexReport, PairQuantiles, Recall
+from pictocli.records import Image, IndexReport, PairQuantiles, Recall, Scope
 
-__all__ = ["how", "local", "mended", "pairs", "recall", "scored", "sentence", "short", "top"]
+__all__ = ["how", "inside", "local", "mended", "pairs", "recall", "scored", "sentence", "short", "top"]
 
 
 def how(copy: Copy) -> str:
@@ -23,6 +23,14 @@ def how(copy: Copy) -> str:
 def top(image: Image) -> str:
     """The strongest objects and scenes, three in all."""
     return printable(" ".join([*image.tags["objects"][:2], *image.tags["scenes"][:2]][:3]))
+
+
+def inside(scope: Scope) -> str:
+    """A scope in words: in holiday, folder crete."""
+    folder = scope.folder if scope.folder != "/" else None
+    if folder and scope.dataset:
+        return f"in {scope.dataset}, folder {folder}"
+    return f"below {folder}" if folder else f"in {scope.dataset or 'the whole database'}"
 
 
 def scored(scores: Mapping[str, float]) -> str:

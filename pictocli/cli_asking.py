@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -23,12 +23,14 @@ from pictocli.options import (
     Folder,
     Form,
     Format,
+    Html,
     Limit,
     Match,
     Matching,
     Near,
     Objects,
     OnDevice,
+    Open,
     PdfPassword,
     Preview,
     PreviewAs,
@@ -46,13 +48,11 @@ from pictocli.options import (
     secret,
     share,
 )
+from pictocli.presenting import Sheet
 from pictocli.previewing import with_pictures
 from pictocli.records import Answer, Scope, SimilarImage, TaggedImage
 from pictocli.references import ImageLike
 from pictocli.terminal import Terminal
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["similar", "tags"]
 
@@ -87,6 +87,8 @@ def similar(
     print0: Print0 = False,
     preview: Preview = False,
     preview_as: PreviewAs = None,
+    html: Html = None,
+    show: Open = False,
     device: OnDevice = Device.auto,
     pdf_password: PdfPassword = None,
 ) -> int:
@@ -104,11 +106,15 @@ def similar(
       picto similar beach.jpg --objects car,truck --scenes outdoor --everywhere
       picto similar -0 beach.jpg | xargs -0 ls -l
       find new -name '*.jpg' | picto similar --stdin --format jsonl
+      picto similar beach.jpg --html beaches.html --open
     """
     terminal: Terminal = ctx.obj
     if stdin == (image is not None):
         raise ValidationError("one IMG is needed, or --stdin", "picto similar beach.jpg")
+    if stdin and (show or html is not None):
+        raise ValidationError("a page shows what one IMG is like", "picto similar IMG --html FILE, for each of them")
     library = terminal.library()
+    sheet = Sheet(terminal, library, html, show, form, print0)
     terminal = with_pictures(terminal, library, preview, preview_as)
     labels, filters = asked(objects, scenes, attributes), given(where, after, before, camera, near)
     tagged, opened = having(labels, match, filters), secret(pdf_password)
@@ -122,8 +128,9 @@ def similar(
     if stdin:
         return _many(terminal, ask, _lines(print0), form, tagged)
     assert image is not None
-    answer = ask(sys.stdin.buffer.read() if image == "-" else image)
-    terminal.rows(answer.results, SimilarImage, terminal.form(form, print0))
+    reference = sys.stdin.buffer.read() if image == "-" else image
+    answer = ask(reference)
+    terminal.rows(answer.results, SimilarImage, sheet.form)
     nearest = "" if answer.nearest is None else f", nearest {answer.nearest:.2f}"
     unusual = "" if answer.closer_than is None else f", {closer(answer.closer_than)}"
     terminal.answer(
@@ -134,6 +141,8 @@ def similar(
         limit=limit,
     )
     terminal.comparison(answer, tagged)
+    about = f"{tagged}, at {threshold:.2f} or above"
+    sheet.put(answer, about=about, references=[reference], limit=limit, pdf_password=opened)
     return 0 if answer.results else 1
 
 
@@ -196,6 +205,8 @@ def tags(
     print0: Print0 = False,
     preview: Preview = False,
     preview_as: PreviewAs = None,
+    html: Html = None,
+    show: Open = False,
 ) -> int:
     """Images by their tags, metadata, date, camera and place.
 
@@ -217,18 +228,21 @@ def tags(
       picto tags --objects car,truck --scenes outdoor
       picto tags --attributes blurry -0 | xargs -0 -I{} echo {}
       picto tags --objects dog --match all --format json | jq '.[].path'
+      picto tags --objects dog --html dogs.html
     """
     terminal: Terminal = ctx.obj
     labels, filters = asked(objects, scenes, attributes), given(where, after, before, camera, near)
     library = terminal.library()
+    sheet = Sheet(terminal, library, html, show, form, print0)
+    terminal = with_pictures(terminal, library, preview, preview_as)
     answer = library.tagged(
         **labels, match=match.value, sort=sort.value, dataset=dataset, folder=folder, limit=limit, **filters
     )
-    terminal = with_pictures(terminal, library, preview, preview_as)
-    terminal.rows(answer.results, TaggedImage, terminal.form(form, print0))
+    terminal.rows(answer.results, TaggedImage, sheet.form)
     wanted = condition(labels, match, filters)
     scope = "" if answer.scope == Scope() else f" {inside(answer.scope)}"
     found = f"{len(answer.results):,}{scope} {'matches' if len(answer.results) == 1 else 'match'} {wanted}"
     nothing = f"nothing matches {wanted} among {looked_at(answer)}"
     terminal.answer(answer, found, nothing, wider=UNSCOPED, limit=limit)
+    sheet.put(answer, about=having(labels, match, filters), limit=limit)
     return 0 if answer.results else 1

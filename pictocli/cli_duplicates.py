@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from pictocli.display import counted
 from pictocli.errors import ValidationError
 from pictocli.grouped import Group
 from pictocli.options import (
@@ -15,10 +16,12 @@ from pictocli.options import (
     Before,
     Camera,
     Form,
+    Html,
     Match,
     Matching,
     Near,
     Objects,
+    Open,
     Preview,
     PreviewAs,
     Print0,
@@ -30,6 +33,7 @@ from pictocli.options import (
     having,
     inside,
 )
+from pictocli.presenting import Sheet
 from pictocli.previewing import with_pictures
 from pictocli.terminal import Terminal
 
@@ -75,6 +79,8 @@ def duplicates(
     print0: Print0 = False,
     preview: Preview = False,
     preview_as: PreviewAs = None,
+    html: Html = None,
+    show: Open = False,
 ) -> int:
     """Groups of images that show the same picture.
 
@@ -91,17 +97,21 @@ def duplicates(
       picto duplicates --keep largest -0 | xargs -0 rm --
       picto duplicates --exact --keep oldest --format jsonl
       picto duplicates --after 30d --camera "canon eos"
+      picto duplicates --keep largest --open
     """
     if exact and threshold is not None:
         raise ValidationError("--exact leaves no room for a threshold", "leave one of them out")
     terminal: Terminal = ctx.obj
     labels, filters = asked(objects, scenes, attributes), given(where, after, before, camera, near)
     library = terminal.library()
+    sheet = Sheet(terminal, library, html, show, form, print0)
+    terminal = with_pictures(terminal, library, preview, preview_as)
     found = library.duplicates(
         exact=exact, threshold=0.93 if threshold is None else threshold, keep=keep.value if keep else None, pages=pages,
         **labels, match=match.value, dataset=dataset, folder=folder, **filters,
     )  # fmt: skip
-    terminal = with_pictures(terminal, library, preview, preview_as)
-    terminal.rows(found.groups, Group, terminal.form(form, print0))
-    terminal.copies(found, exact, inside(found.scope) + having(labels, match, filters))
+    terminal.rows(found.groups, Group, sheet.form)
+    carrying = having(labels, match, filters)
+    terminal.copies(found, exact, inside(found.scope) + carrying)
+    sheet.put(found, title=f"{counted(len(found.groups), 'group')} of {'exact ' * exact}duplicates{carrying}")
     return 0 if found.groups else 1

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from pictocli.combining import AWAY, weighted
+from pictocli.display import counted
 from pictocli.errors import ValidationError
 from pictocli.options import (
     UNSCOPED,
@@ -20,12 +21,14 @@ from pictocli.options import (
     Exact,
     Folder,
     Form,
+    Html,
     Limit,
     Match,
     Matching,
     Near,
     Objects,
     OnDevice,
+    Open,
     Preview,
     PreviewAs,
     Print0,
@@ -38,12 +41,10 @@ from pictocli.options import (
     looked_at,
     share,
 )
+from pictocli.presenting import Sheet
 from pictocli.previewing import with_pictures
 from pictocli.records import SimilarImage
 from pictocli.terminal import Terminal
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["search"]
 
@@ -80,6 +81,8 @@ def search(
     print0: Print0 = False,
     preview: Preview = False,
     preview_as: PreviewAs = None,
+    html: Html = None,
+    show: Open = False,
     device: OnDevice = Device.auto,
 ) -> int:
     """Images that match words, best first.
@@ -99,19 +102,22 @@ def search(
       picto search 2:sunset 0.5:mountains --image 0.5:id:17
       picto search "sunset over the sea" --limit 10 --dataset holiday
       picto search red --objects car,truck --attributes blurry
+      picto search sunset over the sea --html sunsets.html --open
     """
     terminal: Terminal = ctx.obj
     labels, filters = asked(objects, scenes, attributes), given(where, after, before, camera, near)
     if not text and not image:
         raise ValidationError("words or a picture are needed", 'picto search "a red car", or --image IMG')
     library = terminal.library()
+    sheet = Sheet(terminal, library, html, show, form, print0)
+    terminal = with_pictures(terminal, library, preview, preview_as)
+    parts, images = _parts(text or []), [_weighed(each) for each in image or []]
     answer = library.search(
-        _parts(text or []), images=[_weighed(each) for each in image or []],
-        without=[weighted(each, AWAY) for each in without or []], **labels, match=match.value, limit=limit,
+        parts, images=images, without=[weighted(each, AWAY) for each in without or []],
+        **labels, match=match.value, limit=limit,
         min_probability=min_probability, dataset=dataset, folder=folder, exact=exact, device=device.value, **filters,
     )  # fmt: skip
-    terminal = with_pictures(terminal, library, preview, preview_as)
-    terminal.rows(answer.results, SimilarImage, terminal.form(form, print0))
+    terminal.rows(answer.results, SimilarImage, sheet.form)
     tagged = having(labels, match, filters)
     cut = tagged + (f" at a probability of {min_probability:g} or above" if min_probability else "")
     nearest = "" if answer.nearest is None else f", nearest {answer.nearest:.2g}"
@@ -119,6 +125,8 @@ def search(
         answer, f"{share(answer)}{cut}", f"nothing{cut} among {looked_at(answer)}{nearest}", wider=UNSCOPED, limit=limit
     )
     terminal.comparison(answer, tagged)
+    title = f"{counted(len(answer.results), 'image')} for {_asked(parts, images, without or [])}{cut}"
+    sheet.put(answer, title=title, references=[each for _, each in images], limit=limit)
     return 0 if answer.results else 1
 
 
@@ -132,6 +140,14 @@ def _parts(words: Sequence[str]) -> list[tuple[float, str]]:
         else:
             found[-1] = found[-1][0], f"{found[-1][1]} {word}"
     return found
+
+
+def _asked(texts: Sequence[tuple[float, str]], images: Sequence[tuple[float, str]], without: Sequence[str]) -> str:
+    """The question in words: 2 × “sunset” and beach.jpg, without “people”."""
+    named = [(weight, f"“{text}”") for weight, text in texts]
+    named += [(weight, os.path.basename(image) or image) for weight, image in images]
+    told = " and ".join(name if weight == 1 else f"{weight:g} × {name}" for weight, name in named)
+    return told + "".join(f", without “{weighted(each)[1]}”" for each in without)
 
 
 def _weighed(image: str) -> tuple[float, str]:

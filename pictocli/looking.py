@@ -18,7 +18,7 @@ from pictocli.references import Reference
 from pictocli.remote import fetched
 from pictocli.urls import is_url
 
-__all__ = ["embed_reference"]
+__all__ = ["embed_reference", "small"]
 
 
 def embed_reference(
@@ -31,16 +31,31 @@ def embed_reference(
     """
     started = time.perf_counter()
     recipe = Recipe(model.spec.image_size, model.spec.resample, DEFAULT_DPI, False, passwords=passwords(pdf_password))
-    decoded = _decode(reference, recipe)
-    if isinstance(decoded, Refused):
-        name = reference.path or "the image on standard input"
-        page = f"#page={reference.page}" if reference.page else ""
-        raise UnreadableError(f"cannot read {name}{page}: {decoded.reason or 'not an image'}")
+    decoded = _whole(reference, recipe)
     spent = time.perf_counter() - started
     embedder = model.warm_embedder  # only now: a file that cannot be read needs no model
     started = time.perf_counter()
     vector = checked(embedder.embed_images(decoded.pixels[np.newaxis]), model.spec)[0]
     return vector, (spent + time.perf_counter() - started) * 1000
+
+
+def _whole(reference: Reference, recipe: Recipe) -> Decoded:
+    """What is decoded of a reference. Raises UnreadableError."""
+    decoded = _decode(reference, recipe)
+    if isinstance(decoded, Refused):
+        name = reference.path or "the image on standard input"
+        page = f"#page={reference.page}" if reference.page else ""
+        raise UnreadableError(f"cannot read {name}{page}: {decoded.reason or 'not an image'}")
+    return decoded
+
+
+def small(reference: Reference, width: int, pdf_password: str | Sequence[str] | None = None) -> bytes:
+    """A JPEG of a file, page or bytes, at most `width` px wide. Raises UnreadableError as `embed_reference` does."""
+    known = passwords(pdf_password)
+    recipe = Recipe(16, "bilinear", DEFAULT_DPI, True, passwords=known, thumbnail_width=width)
+    jpeg = _whole(reference, recipe).thumbnail
+    assert jpeg is not None  # the recipe asks for it
+    return jpeg
 
 
 def _decode(reference: Reference, recipe: Recipe) -> Decoded | Refused:

@@ -9,18 +9,19 @@ from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
 
+from pictocli.cells import inside
 from pictocli.display import counted
 from pictocli.errors import UnreadableError
-from pictocli.records import Answer, Scope
+from pictocli.records import Answer
 
 if TYPE_CHECKING:
     from pictocli.filters import Filters
 
 __all__ = [
     "UNSCOPED", "After", "Attributes", "Before", "Camera", "Category", "Color", "Device", "Everywhere", "Exact",
-    "Folder", "Form", "Format", "Graphics", "Labels", "Limit", "Match", "Matching", "Near", "Objects", "OnDevice",
-    "PdfPassword", "Preview", "PreviewAs", "Print0", "Scenes", "Sort", "ThisDataset", "Where", "asked", "condition",
-    "given", "having", "inside", "looked_at", "secret", "share",
+    "Folder", "Form", "Format", "Graphics", "Html", "Labels", "Limit", "Match", "Matching", "Near", "Objects",
+    "OnDevice", "Open", "PdfPassword", "Preview", "PreviewAs", "Print0", "Scenes", "Sort", "ThisDataset", "Where",
+    "asked", "condition", "given", "having", "inside", "looked_at", "secret", "share",
 ]  # fmt: skip
 
 
@@ -103,6 +104,15 @@ PreviewAs = Annotated[
         help="Draw them so: kitty, iterm, sixel, blocks or off [default: auto, the best the terminal can].",
     ),
 ]
+Html = Annotated[
+    str | None,
+    typer.Option(
+        "--html",
+        metavar="FILE",
+        help="Write one page that holds it all, pictures too; - is stdout. Rows go to a terminal, or as --format says.",
+    ),
+]
+Open = Annotated[bool, typer.Option("--open", help="Show that page in the browser; without --html a temporary file.")]
 Objects = Annotated[list[str] | None, typer.Option("--objects", metavar="A,B", help="With any of these objects.")]
 Scenes = Annotated[list[str] | None, typer.Option("--scenes", metavar="A,B", help="With any of these scenes.")]
 Attributes = Annotated[
@@ -201,14 +211,6 @@ def condition(labels: Labels, match: Match, filters: Filters) -> str:
     told += [f"place near {filters['near']}"] if "near" in filters else []
     many = len(parts) + len(told) > 1
     return " and ".join([*(f"({part})" if many and " or " in part else part for part in parts), *told])
-
-
-def inside(scope: Scope) -> str:
-    """A scope in words: in holiday, folder crete."""
-    folder = scope.folder if scope.folder != "/" else None
-    if folder and scope.dataset:
-        return f"in {scope.dataset}, folder {folder}"
-    return f"below {folder}" if folder else f"in {scope.dataset or 'the whole database'}"
 
 
 UNSCOPED = "leave --dataset and --folder out to see them"

@@ -9,7 +9,7 @@ from pictocli.records import IndexReport, Skipped
 
 __all__ = [
     "CalibrationReport", "Change", "ExportReport", "Forgotten", "ImportReport", "MergeReport", "MoveReport",
-    "RemovalReport", "RetagReport",
+    "PageReport", "RemovalReport", "RetagReport",
     "ThumbnailReport", "VacuumReport",
 ]  # fmt: skip
 
@@ -41,6 +41,20 @@ class ExportReport:
     images: int = 0
     lacking: int = 0
     paths: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+@dataclass(slots=True, kw_only=True)
+class PageReport:
+    """What making a page of HTML came to. images: results in it. lacking: pictures that were not to be had, and why.
+
+    path: the file made; None for a page that went elsewhere. size in bytes.
+    """
+
+    images: int
+    lacking: list[Skipped] = field(default_factory=list)
+    path: str | None = None
+    size: int = 0
     seconds: float = 0.0
 
 

@@ -73,12 +73,13 @@ class Terminal:
     def rows(self, rows: Sequence[Row], kind: type[Row], form: str, references: Sequence[str] | None = None) -> None:
         """Print records; `form` as `form()` gave it; `references` as in `render.write`, in a table one for all rows.
 
-        Raises ValidationError for the paths of what has none.
+        With a `form` of "" nothing is printed. Raises ValidationError for the paths of what has none.
         """
         if form in ("paths", "print0") and not issubclass(kind, Image | Forgotten | Group):
             raise ValidationError("there are no paths to print here", "--format table, tsv, csv, json or jsonl")
-        if form == "table":
-            self._table(rows, kind, references)
+        if form in ("", "table"):
+            if form:
+                self._table(rows, kind, references)
             return
         from pictocli.render import write
 

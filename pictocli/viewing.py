@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pictocli.errors import NotFoundError
+from pictocli.grouped import Duplicates
 from pictocli.overview import Overview
 from pictocli.protocols import Progress
 from pictocli.queries import Queries
 from pictocli.questions import Questions, question
-from pictocli.records import ImageDetail, LibraryInfo
+from pictocli.records import Answer, ImageDetail, LibraryInfo
 from pictocli.references import ImageLike, find
+
+if TYPE_CHECKING:
+    from pictocli.paging import Seen
+    from pictocli.reports import PageReport
 
 __all__ = ["Viewing"]
 
@@ -49,6 +56,51 @@ class Viewing(Questions):
         from pictocli.thumbnails import thumbnail  # Pillow
 
         return thumbnail(queries := self._queries(), self._indexed(queries, image), width, pdf_password)
+
+    def page(
+        self, found: Answer | Duplicates, *, title: str | None = None, about: str = "",
+        references: Sequence[ImageLike] = (), limit: int | None = None,
+        pdf_password: str | Sequence[str] | None = None,
+    ) -> str:  # fmt: skip
+        """One page of HTML that shows an answer: pictures of 320 px in it, no script, nothing to be fetched.
+
+        title: by default how many images there are, and `references`, the pictures that were asked for, which stand
+        above the results; about: goes on with it, as ", at 0.60 or above". limit: that of the question, to say that
+        there may be more. pdf_password: as that of `thumbnail`. What has no picture any more gets a box that says so.
+        Raises StoreError.
+        """
+        return self._page(found, pdf_password, title=title, about=about, references=references, limit=limit)[0]
+
+    def page_to(
+        self, target: str | os.PathLike[str] | BinaryIO | None, found: Answer | Duplicates, **options: Any
+    ) -> PageReport:
+        """Write `page` to a file, which is there as a whole or not at all, or to an open binary file or pipe.
+
+        target: a new file, or one that holds a page; None for a new one in the folder for temporary files, which its
+        user alone may read. options: those of `page`. Raises ValidationError, StoreError, PictoError when the file
+        cannot be written.
+        """
+        from pictocli.paging import for_page, put_page
+
+        where = os.fspath(target) if isinstance(target, str | os.PathLike) else target
+        if isinstance(where, str):
+            for_page(self.path, where)
+        text, report = self._page(found, **options)
+        put_page(text, where, report)
+        return report
+
+    def _page(
+        self, found: Answer | Duplicates, pdf_password: str | Sequence[str] | None = None, **words: Any
+    ) -> tuple[str, PageReport]:
+        from pictocli.paging import make_page
+
+        return make_page(found, lambda image: self._look(image, pdf_password), self.progress, **words)
+
+    @question
+    def _look(self, image: ImageLike, pdf_password: str | Sequence[str] | None) -> Seen:
+        from pictocli.paging import look
+
+        return look(self._queries(), image, pdf_password)
 
     @question
     def info(self, *, check_recall: bool = False) -> LibraryInfo:

@@ -33,7 +33,7 @@ VOLATILE = [
     (re.compile(r"in \d+:\d\d\b"), "in TIME"),
     (re.compile(r"\(\d+\.\d/s\)"), "(RATE)"),
     (re.compile(r"\d{4}-\d\d-\d\d( |T)?(\d\d:\d\d)?(:\d\dZ)?"), "DATE"),
-    (re.compile(r"\d+(\.\d)? MB$"), "SIZE"),
+    (re.compile(r"\d+(\.\d)? [kM]B$"), "SIZE"),
     (re.compile(r"[█▏▎▍▌▋▊▉]+"), "BAR"),
 ]
 NUMBER = re.compile(r"([+-]?\d*\.?\d+)(%?)")
