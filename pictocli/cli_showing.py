@@ -8,7 +8,10 @@ from typing import Annotated
 import typer
 
 from pictocli.damage import Damage
-from pictocli.options import Category, Form, Preview, PreviewAs, Print0
+from pictocli.display import shown_path
+from pictocli.errors import ValidationError
+from pictocli.figures import Bin
+from pictocli.options import Category, Form, Format, Preview, PreviewAs, Print0
 from pictocli.previewing import with_pictures
 from pictocli.records import ImageDetail, Label, LibraryInfo
 from pictocli.terminal import Terminal
@@ -46,12 +49,18 @@ def show(
 
 def info(
     ctx: typer.Context,
+    file: Annotated[
+        str | None, typer.Argument(metavar="[FILE.html|.svg|.png]", help="What --plot draws in.", show_default=False)
+    ] = None,
     check_recall: Annotated[
         bool,
         typer.Option("--check-recall", help="Check answers, with 50 of its pictures; compare more if any are missed."),
     ] = False,
     check: Annotated[
         bool, typer.Option("--check", help="Look at every row instead, and name what is damaged; exit 3 if any is.")
+    ] = False,
+    plot: Annotated[
+        bool, typer.Option("--plot", help="Histograms of its tags, dates, similarities and file sizes.")
     ] = False,
     form: Form = None,
 ) -> int:
@@ -63,14 +72,21 @@ def info(
     what share of the exact answers they find: of the 50 and of the 500 nearest, at 0.6 or above. Below 99.5% or 99.9%
     it has more images compared, from then on.
 
+    --plot prints histograms, on a terminal as bars, and in another --format as their bins; with FILE it draws them.
+
     \b
     Examples:
       picto info
+      picto info --plot
+      picto info --plot histograms.html
       picto info --check-recall
       picto info --check
       picto info --format json | jq .images
     """
     terminal: Terminal = ctx.obj
+    if plot or file is not None:
+        _plot(terminal, file, form, alone=not (check or check_recall), asked=plot)
+        return 0
     if check:
         found = terminal.library().check()
         terminal.rows(found, Damage, terminal.form(form, False))
@@ -79,6 +95,25 @@ def info(
     info = terminal.library().info(check_recall=check_recall)
     terminal.rows([info], LibraryInfo, terminal.form(form, False))
     return 0
+
+
+def _plot(terminal: Terminal, file: str | None, form: Format | None, *, alone: bool, asked: bool) -> None:
+    if not asked:
+        raise ValidationError("a file is for --plot", f"picto info --plot {file}")
+    if not alone:
+        raise ValidationError("--plot goes with neither --check nor --check-recall", "ask for one of them")
+    if file is not None:
+        if form is not None:
+            raise ValidationError("the file's name says its format", "leave --format out")
+        terminal.talk(f"Wrote histograms to {shown_path(terminal.library().plot(file))}")
+        return
+    found = terminal.library().histograms()
+    if not found:
+        terminal.talk("nothing to plot: the database holds no images yet")
+    if terminal.form(form, False) == "table":
+        terminal.histograms(found)
+    else:
+        terminal.rows([each for histogram in found for each in histogram.bins], Bin, terminal.form(form, False))
 
 
 def taxonomy(

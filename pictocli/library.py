@@ -11,6 +11,7 @@ from pictocli.errors import ValidationError, check_range
 from pictocli.exchanging import Exchanging
 from pictocli.grouped import Duplicates
 from pictocli.labels import carrying
+from pictocli.picturing import Picturing
 from pictocli.protocols import NoProgress, Progress
 from pictocli.questions import question
 from pictocli.reading import MAX_LIMIT, filtered
@@ -64,7 +65,7 @@ def open_library(path: str | os.PathLike[str] | None = None, *, progress: Progre
     return Library(os.fspath(path) if path is not None else default_path(), progress or NoProgress())
 
 
-class Library(Upkeep, Exchanging):
+class Library(Upkeep, Exchanging, Picturing):
     """Indexed images in one SQLite file, and the questions one can ask of them. Use it as a context manager.
 
     `pictocli.open` makes one. path: the file, in full. Where several paths or images are taken, a single one does, too.

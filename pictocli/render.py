@@ -14,6 +14,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any, BinaryIO
 
 from pictocli.damage import Damage
+from pictocli.figures import Bin
 from pictocli.grouped import Copy, Group
 from pictocli.records import (
     Embedded,
@@ -31,7 +32,7 @@ from pictocli.reports import Change, Forgotten
 __all__ = ["FORMATS", "Row", "as_object", "write"]
 
 FORMATS = ("table", "tsv", "csv", "json", "jsonl", "paths")
-Row = Image | Label | LibraryInfo | Embedded | IndexReport | Damage | Forgotten | Change | Group
+Row = Image | Label | LibraryInfo | Embedded | IndexReport | Damage | Forgotten | Change | Group | Bin
 
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 _FORMULA = re.compile(r"\A(?=[=+\-@\t\r\n＝＋－＠])")  # what a cell begins with that a spreadsheet runs, or drops
@@ -161,6 +162,9 @@ def _tsv(row: Row) -> list[list[str]]:
         return [[row.what, str(row.count), row.example or "", row.remedy]]
     if isinstance(row, Forgotten):
         return [[str(row.images), row.path]]
+    if isinstance(row, Bin):
+        ends = ["" if each is None else f"{each:.10g}" for each in (row.low, row.high)]
+        return [[row.histogram, row.label, *ends, str(row.count)]]
     if isinstance(row, Label):
         return [[row.category, row.id, ",".join(row.aliases)]]
     if isinstance(row, Embedded):

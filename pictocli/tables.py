@@ -12,8 +12,10 @@ from rich.console import Console
 from rich.text import Text
 
 from pictocli.cells import how, local, pairs, recall, scored, short, top
+from pictocli.charts import text
 from pictocli.damage import Damage
 from pictocli.display import bar, crop, fraction, pad, percent, printable, shorten, shown_path, size_of
+from pictocli.figures import Histogram
 from pictocli.grouped import Group
 from pictocli.records import (
     CATEGORIES,
@@ -213,6 +215,14 @@ class Page:
             if self._console.width >= _WITH_BAR:
                 line.append(bar(count / info.images, unicode=self._unicode) + "  ", "green")
             self._line(line.append(f"{count:>{most},}  ", "default").append(f"{count / info.images:>4.0%}", "dim"))
+
+    def histograms(self, histograms: Sequence[Histogram]) -> None:
+        """Bars of each, in the width of the terminal."""
+        for number, histogram in enumerate(histograms):
+            title, *lines = text(histogram, min(self._console.width, _MEASURE), unicode=self._unicode)
+            self._line(Text("\n" * (number > 0) + self._spelled(title), "bold"))
+            for line in lines:
+                self._line(Text(self._spelled(line)))
 
     # -- lines ------------------------------------------------------------------------------------------------------
 

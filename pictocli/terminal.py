@@ -32,6 +32,7 @@ from pictocli.reports import CalibrationReport, Forgotten, RetagReport
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from pictocli.figures import Histogram
     from pictocli.render import Row
     from pictocli.tables import Page
 
@@ -84,6 +85,12 @@ class Terminal:
         from pictocli.render import write
 
         write(rows, form, cast(BinaryIO, sys.stdout.buffer), kind=kind, references=references)
+
+    def histograms(self, histograms: Sequence[Histogram]) -> None:
+        """Print histograms as bars, one below the other."""
+        from pictocli.tables import Page
+
+        Page(self._console()).histograms(histograms)
 
     def _table(self, rows: Sequence[Any], kind: type[Row], references: Sequence[str] | None) -> None:
         page = self._page()

@@ -26,47 +26,50 @@ MODULES = sorted(path.stem for path in HOUSE.glob("*.py") if path.stem != "__ini
 
 # A module imports from the rows above its own, never from its own row or below.
 ROWS = (
-    ("errors", "records", "damage", "display", "progress", "interrupts"),
-    ("reports", "grouped"),
-    ("cells", "graphics", "probing"),
+    ("errors", "records", "damage", "display", "progress", "interrupts", "shapes"),
+    ("reports", "grouped", "figures"),
+    ("cells", "charts", "graphics", "probing", "raster", "svg"),
     ("weights", "migrations", "workers", "tabular", "urls"),
     ("protocols", "schema", "rules", "checkpoint", "text", "scan", "kinds", "metadata", "expressions", "preprocess",
      "claims", "render", "tables", "pairs", "toml_lines", "openvino_vision", "silence", "steady", "stored",
-     "page", "consistency", "rgb", "exif", "pdfs", "sizes", "uploads", "parquet", "transfers"),
+     "page", "consistency", "rgb", "exif", "pdfs", "sizes", "uploads", "parquet", "transfers",
+     "layout", "clusters", "mosaic", "targets"),
     ("catalog", "filerows", "retagging", "taxonomy", "hub", "siglip", "tower", "pixels", "documents", "inputs", "jxl",
      "raws", "places", "given", "fingerprints", "lookalikes", "web", "buckets", "downloads", "listed", "lists"),
     ("selection", "rows", "fields", "matching", "previews", "remote"),
     ("objects", "wanted", "tagging", "sqlite", "queries", "upright", "soundness", "conditions", "links", "copies"),
-    ("decode", "thumbnails"),
+    ("decode", "thumbnails", "points"),
     ("calibration", "candidates", "references", "words", "labels", "overview", "staging", "codes",
-     "checking", "forgetting", "opening", "combining", "duplicates"),
-    ("brain", "fitting", "labelled", "holding", "recall", "salvage", "mending", "filters", "merging", "keeping"),
-    ("pipeline", "questions", "repairing", "publishing", "exporting", "joining", "removing", "trail"),
+     "checking", "forgetting", "opening", "combining", "duplicates", "atlas"),
+    ("brain", "fitting", "labelled", "holding", "recall", "salvage", "mending", "filters", "merging", "keeping",
+     "histograms", "mapdrawing", "mappage"),
+    ("pipeline", "questions", "repairing", "publishing", "exporting", "joining", "removing", "trail", "mapping",
+     "plotting"),
     ("looking", "planning", "sources", "nearest", "reembedding", "calibrating"),
     ("indexing", "several", "paging"),
     ("settings",),
     ("viewing",),
     ("reading", "filling"),
     ("importing", "watching"),
-    ("upkeep", "exchanging"),
+    ("upkeep", "exchanging", "picturing"),
     ("library", "options", "filling_options"),
     ("terminal",),
     ("presenting", "previewing"),
-    ("cli_asking", "cli_duplicates", "cli_exchange", "cli_filling", "cli_house", "cli_keeping", "cli_searching",
-     "cli_showing", "cli_watching"),
+    ("cli_asking", "cli_duplicates", "cli_exchange", "cli_filling", "cli_house", "cli_keeping", "cli_map",
+     "cli_searching", "cli_showing", "cli_watching"),
     ("cli",),
     ("__main__",),
 )  # fmt: skip
 ROW = {name: number for number, row in enumerate(ROWS) for name in row}
 
 COMMANDS = {
-    "cli_asking", "cli_duplicates", "cli_exchange", "cli_filling", "cli_house", "cli_keeping", "cli_searching",
-    "cli_showing", "cli_watching",
+    "cli_asking", "cli_duplicates", "cli_exchange", "cli_filling", "cli_house", "cli_keeping", "cli_map",
+    "cli_searching", "cli_showing", "cli_watching",
 }  # fmt: skip
 STORE = {
     "catalog", "checking", "codes", "conditions", "consistency", "copies", "fields", "forgetting", "inputs", "links",
-    "listed", "mending", "merging", "migrations", "overview", "queries", "recall", "retagging", "rows", "salvage",
-    "schema", "selection", "soundness", "sqlite", "staging",
+    "listed", "mending", "merging", "migrations", "overview", "points", "queries", "recall", "retagging", "rows",
+    "salvage", "schema", "selection", "soundness", "sqlite", "staging",
 }  # fmt: skip
 HEAVY = (
     "torch",
@@ -88,6 +91,9 @@ HEAVY = (
     "fsspec",
     "s3fs",
     "botocore",
+    "umap",
+    "sklearn",
+    "numba",
 )
 
 
@@ -151,6 +157,7 @@ def test_only_the_package_and_the_commands_use_the_packages_own_name() -> None:
         ("aiohttp", {"web"}),
         ("fsspec", {"buckets"}),
         ("asyncio", {"downloads", "remote"}),
+        ("umap", {"layout"}),
     ],
 )
 def test_each_foreign_package_has_its_door(package: str, users: set[str]) -> None:
@@ -244,6 +251,7 @@ PUT_IN = {
     "queries": {"column", "where"},
     "retagging": {"', '.join('?' * len(_FOLLOWING))", "name"},
     "salvage": {"_read(columns)", "marks", "name", "order", "table"},
+    "points": {"among"},
     "schema": {"pragma"},
     "selection": {"_held(others)", "condition.holds", "first.lists", "lists", "order", "scores", "where"},
     "soundness": {"column", "table"},
@@ -306,6 +314,7 @@ sys.stderr.write("\\n" + json.dumps([code, sorted(sys.modules)]))
         ["tags", "--attributes", "landscape-orientation"],
         ["show", "{photos}/scans/report.pdf#page=2"],
         ["info"],
+        ["info", "--plot"],
     ],
     ids=lambda arguments: " ".join(arguments[:3]),
 )

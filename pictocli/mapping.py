@@ -1,0 +1,127 @@
+"""Draws a library as a map, in a file: SVG, PNG or a page of HTML with zoom."""
+
+from __future__ import annotations
+
+import io
+import os
+import time
+from collections.abc import Sequence
+from typing import BinaryIO
+
+from PIL import Image
+
+from pictocli import layout
+from pictocli.atlas import Atlas, drawn_up, laid_out, require_enough
+from pictocli.display import counted
+from pictocli.errors import StoreError, UnreadableError, ValidationError, check_range
+from pictocli.figures import MapReport, Pinned
+from pictocli.mapdrawing import figure
+from pictocli.mosaic import tile
+from pictocli.places import whole
+from pictocli.points import Points
+from pictocli.protocols import Progress
+from pictocli.selection import Condition
+from pictocli.targets import form_of
+from pictocli.thumbnails import thumbnail
+
+__all__ = ["chosen_layout", "draw"]
+
+_SIZE = 2000  # px of the longer side
+_NARROWEST = 64  # px: what a thumbnail is asked for at least
+
+
+def chosen_layout(asked: str, progress: Progress) -> str:
+    """ "umap" or "pca": what is asked for, or UMAP where it is installed. Raises ValidationError for a third."""
+    if asked not in layout.LAYOUTS:
+        raise ValidationError(f"there is no layout {asked}", ", ".join(layout.LAYOUTS))
+    if asked != "auto":
+        return asked
+    if layout.can_umap():
+        return "umap"
+    progress.say("laid out by PCA: UMAP, which keeps neighbours together, needs pip install 'pictocli[map]'")
+    return "pca"
+
+
+def draw(
+    points: Points, target: str, progress: Progress, *, folders: list[int] | None, conditions: Sequence[Condition],
+    how: str, seed: int, size: int | None, library: str, pdf_password: str | Sequence[str] | None,
+) -> MapReport:  # fmt: skip
+    """Draw the images in scope; see `Library.map`."""
+    started = time.perf_counter()
+    form = form_of(target, library)
+    if size is not None and form == "html":
+        raise ValidationError("a page is as large as its window", "a size is for .svg and .png")
+    check_range("size", size or _SIZE, 400, 8000)
+    check_range("seed", seed, 0, 2**32 - 1)
+    how = chosen_layout(how, progress)
+    spec = points.spec()
+    if spec is None:
+        raise StoreError(f"{library} holds no images yet", "picto index FOLDER fills it")
+    rows = points.placed(folders, conditions)
+    left_out = points.matching(folders, conditions) - len(rows)
+    contents = sorted({content for _, content in rows})
+    try:
+        require_enough(len(rows))
+        atlas = drawn_up(points, rows, laid_out(points, contents, spec, how, seed, progress), how)
+        pictures = _Pictures(points, progress, pdf_password)
+        with whole(target) as out:
+            _write(atlas, form, size or _SIZE, pictures, out)
+            out.flush()
+            written = out.tell() if out.seekable() else 0
+    finally:
+        progress.doing("")
+    return MapReport(
+        path=os.path.abspath(target), images=len(rows), layout=how,
+        clusters={each.label: each.images for each in atlas.regions if each.label}, shown=pictures.made,
+        lacking=pictures.lacking, left_out=left_out, size_bytes=written, seconds=time.perf_counter() - started,
+    )  # fmt: skip
+
+
+def _write(atlas: Atlas, form: str, size: int, pictures: _Pictures, out: BinaryIO) -> None:
+    """Write a map in one of SUFFIXES."""
+    if form == "html":
+        from pictocli import mappage
+
+        mappage.write(atlas, pictures, out)
+        return
+    own = sum(each.level == 0 for each in atlas.images)
+    side = max(48, round(size / atlas.cells))
+
+    def square(image: Pinned) -> bytes | None:
+        found = pictures(image, side, own)
+        if found is None:
+            return None
+        held = io.BytesIO()
+        found.save(held, "JPEG", quality=82)
+        return held.getvalue()
+
+    drawn = figure(atlas, size, square)
+    if form == "png":
+        from pictocli import raster
+
+        raster.write(drawn, out)
+    else:
+        from pictocli import svg
+
+        svg.write(drawn, out)
+
+
+class _Pictures:
+    """Thumbnails as they are asked for, counted."""
+
+    def __init__(self, points: Points, progress: Progress, pdf_password: str | Sequence[str] | None) -> None:
+        self._points, self._progress, self._password = points, progress, pdf_password
+        self.made = self.lacking = 0
+
+    def __call__(self, image: Pinned, side: int, of: int) -> Image.Image | None:
+        """The middle of an image, `side` px square, or None where there is no thumbnail. of: how many are asked for."""
+        done = self.made + self.lacking
+        if done % 20 == 0:
+            self._progress.doing(f"drawing {done:,} of {counted(of, 'thumbnail')}")
+        try:
+            found = tile(thumbnail(self._points, image.image_id, max(_NARROWEST, 2 * side), self._password), side)
+        except UnreadableError:
+            self.lacking += 1
+            return None
+        self.made += 1
+        return found
