@@ -99,7 +99,7 @@ _MODULES = {
     "duplicates": "duplicates", "show": "showing", "info": "showing", "taxonomy": "showing", "retag": "filling",
     "calibrate": "filling", "embed": "filling", "reembed": "filling", "export": "keeping", "import": "exchange",
     "thumbnails": "exchange", "prune": "house", "rm": "house", "mv-root": "house", "merge": "house", "vacuum": "house",
-    "repair": "keeping", "map": "map",
+    "repair": "keeping", "map": "map", "mcp": "agents",
 }  # fmt: skip
 
 

@@ -17,18 +17,15 @@ from pictocli.questions import question
 from pictocli.reading import MAX_LIMIT, filtered
 from pictocli.records import Embedded, IndexReport, Label, Scope, SimilarImage, TaggedImage
 from pictocli.references import ImageLike, images_of, paths_of
-from pictocli.reports import (
-    CalibrationReport,
-    Change,
-    RetagReport,
-)
+from pictocli.reports import Change
+from pictocli.tuning import Tuning
 from pictocli.upkeep import Upkeep
 
 if TYPE_CHECKING:
     import threading
 
     from pictocli.filters import Filters
-    from pictocli.settings import CalibrationSettings, IndexSettings, SearchSettings
+    from pictocli.settings import IndexSettings, SearchSettings
 
 
 __all__ = ["MAX_LIMIT", "Library", "default_path", "labels", "open_library"]
@@ -65,7 +62,7 @@ def open_library(path: str | os.PathLike[str] | None = None, *, progress: Progre
     return Library(os.fspath(path) if path is not None else default_path(), progress or NoProgress())
 
 
-class Library(Upkeep, Exchanging, Picturing):
+class Library(Tuning, Upkeep, Exchanging, Picturing):
     """Indexed images in one SQLite file, and the questions one can ask of them. Use it as a context manager.
 
     `pictocli.open` makes one. path: the file, in full. Where several paths or images are taken, a single one does, too.
@@ -112,58 +109,6 @@ class Library(Upkeep, Exchanging, Picturing):
         named = None if listing is None else Listing(os.fspath(listing), nul, image_column, tuple(passed))
         access = Access(anonymous, allow_local, timeout)
         return index(self.path, paths_of(paths), self.progress, listing=named, access=access, **options)
-
-    def reembed(
-        self, model: str, *, device: str = "auto", batch_size: int | None = None, workers: int | None = None,
-        pdf_password: str | Sequence[str] | None = None,
-    ) -> IndexReport:  # fmt: skip
-        """Move the whole library into another model's space; ids, datasets and metadata stay.
-
-        pdf_password: of encrypted PDFs, or several to try; None is what PICTO_PDF_PASSWORD holds.
-        Raises PictoError, with the library as it was, when an original is missing or has changed; what was embedded is
-        kept for the next try.
-
-        >>> library.reembed("mini").unchanged  # files, which are of this model already
-        59
-        """
-        from pictocli.filling import reembed_library
-
-        self.close()
-        return reembed_library(self.path, model, device, batch_size, workers, self.progress, pdf_password)
-
-    def retag(self, *, taxonomy: str | os.PathLike[str] | None = None, device: str = "auto") -> RetagReport:
-        """Make all tags anew from stored embeddings and measures: no picture is opened.
-
-        taxonomy: a label list of one's own, which the library then keeps; "built-in" goes back to the bundled one;
-        None stays with the library's. The model is loaded only when the labels' prompts are new to the library.
-        Raises NotFoundError, ValidationError naming the line, StoreError, ModelError; the tags are then as they were.
-
-        >>> library.retag().rule
-        'calibrated on 11,848 pictures'
-        """
-        from pictocli.filling import retag_library
-
-        self.close()
-        return retag_library(self.path, None if taxonomy is None else os.fspath(taxonomy), device, self.progress)
-
-    def calibrate(
-        self,
-        pictures: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
-        **options: Unpack[CalibrationSettings],
-    ) -> CalibrationReport:
-        """Measure what a model's scores mean on a varied set of pictures, and keep it for this user.
-
-        options: model, labels, taxonomy, device, batch_size, workers: `pictocli.settings.CalibrationSettings` says what
-        each is. `retag` applies it. Raises NotFoundError, ValidationError, ModelError.
-
-        >>> library.calibrate(["sample_images/nature"])
-        Traceback (most recent call last):
-        pictocli.errors.ValidationError: 12 pictures are too few to calibrate on: 100 are needed
-        """
-        from pictocli.calibrating import calibrate
-
-        self.close()
-        return calibrate(self.path, paths_of(pictures), self.progress, **options)
 
     def watch(
         self, paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], *,
@@ -213,6 +158,32 @@ class Library(Upkeep, Exchanging, Picturing):
         from pictocli.filling import embed
 
         return embed(self.path, images_of(images), model, device, self.progress, pdf_password)
+
+    def mcp(
+        self, *, datasets: Sequence[str] = (), folders: Sequence[str] = (), where: Sequence[str] = (),
+        paths: bool = True, files: bool = False, device: str = "auto",
+        ready: Callable[[bool, str], None] | None = None, unexpected: Callable[[Exception], None] | None = None,
+    ) -> None:  # fmt: skip
+        """Answer an agent on standard input and output, by the Model Context Protocol, until it closes them.
+
+        datasets, folders, where: what it may see: images in one of these datasets and in one of these folders that meet
+        all conditions; nothing stands for all. paths: tell where files lie. files: let it ask with files that are not
+        in the index. ready: told, before it waits, whether the library is there, and its path. unexpected: told of
+        errors that the agent is not. Raises NotFoundError, ValidationError, StoreError for what it may see,
+        PictoError without the package mcp, KeyboardInterrupt.
+        """
+        from pictocli.restricted import Restricted
+        from pictocli.visible import Bounds
+
+        self.close()
+        bounds = Bounds(tuple(datasets), tuple(folders), tuple(where))
+        library = Restricted(self.path, self.progress, bounds, paths=paths, files=files)
+        there = library.check()
+        from pictocli.agents import serve  # a second, with the SDK: what is wrong with the bounds is told before
+
+        if ready is not None:
+            ready(there, self.path)
+        serve(library, paths=paths, device=device, unexpected=unexpected or (lambda _: None))
 
     @question
     def duplicates(

@@ -142,7 +142,7 @@ class Reader(Viewing):
         started = time.perf_counter()
         check_range("limit", limit, 1, MAX_LIMIT)
         check_range("min_probability", min_probability, 0, 1)
-        from pictocli.words import probability, text_vector
+        from pictocli.words import probability
 
         queries, spec = self._queries(), self._spec()
         folders = queries.folders(Scope(dataset, folder))  # a wrong scope or label is told before a model is loaded
@@ -150,7 +150,7 @@ class Reader(Viewing):
         texts: list[Weighed[str]] = [text] * (text != "") if isinstance(text, str | tuple) else list(text)
 
         def embedded(words: str) -> bytes:
-            return text_vector(self.path, queries, words, lambda: self._own_model(device).text_embedder)
+            return self._words(queries, words, device)
 
         if images or without or len(texts) > 1:
             from pictocli.several import Several, combined
@@ -245,6 +245,12 @@ class Reader(Viewing):
 
             self._model = choose("auto", spec, device, self.progress)
         return self._model
+
+    def _words(self, queries: Queries, words: str, device: str) -> bytes:
+        """The embedding of words, which the database keeps."""
+        from pictocli.words import text_vector
+
+        return text_vector(self.path, queries, words, lambda: self._own_model(device).text_embedder)
 
     def _spec(self) -> ModelSpec:
         queries = self._queries()

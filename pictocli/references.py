@@ -11,7 +11,7 @@ from pictocli.errors import NotFoundError, UnreadableError, ValidationError
 from pictocli.queries import Queries
 from pictocli.urls import is_url, normal, stored
 
-__all__ = ["ImageLike", "Reference", "at_path", "find", "images_of", "paths_of"]
+__all__ = ["ImageLike", "Reference", "at_path", "find", "images_of", "indexed", "paths_of"]
 
 ImageLike = str | os.PathLike[str] | int | bytes
 
@@ -62,6 +62,20 @@ def find(queries: Queries, image: ImageLike) -> Reference:
     reference = at_path(text)
     assert reference.path is not None
     return replace(reference, twin=queries.by_hash(_digest(reference.path), reference.page))
+
+
+def indexed(queries: Queries, text: str) -> int | None:
+    """The id of the indexed image that a text names: id:123, a path or a URL. Nothing but the index is looked at.
+
+    None for a path that is not in it. Raises NotFoundError and ValidationError for an id, as `find` does.
+    """
+    if text.startswith("id:"):
+        return find(queries, text).image_id
+    if is_url(text):
+        path, page = _spellings(text)[-1]
+        return queries.by_path(stored(normal(path)), page)
+    found = (queries.by_path(os.path.abspath(path), page) for path, page in _spellings(text))
+    return next((image_id for image_id in found if image_id is not None), None)
 
 
 def images_of(given: ImageLike | Iterable[ImageLike]) -> list[ImageLike]:

@@ -25,10 +25,10 @@ def probability(spec: ModelSpec, cosine: float) -> float:
     return 1 / (1 + math.exp(-max(-700.0, min(700.0, spec.scale * cosine + spec.bias))))
 
 
-def text_vector(path: str, queries: Queries, text: str, embedder: Callable[[], TextEmbedder]) -> bytes:
+def text_vector(path: str | None, queries: Queries, text: str, embedder: Callable[[], TextEmbedder]) -> bytes:
     """The embedding of a text as float32 bytes: the kept one, else a new one, kept if the database can be written.
 
-    Raises ValidationError for a text without a letter or digit.
+    path: of the database that keeps it, None for none. Raises ValidationError for a text without a letter or digit.
     """
     words = canonicalize(text)
     if not words:
@@ -39,6 +39,8 @@ def text_vector(path: str, queries: Queries, text: str, embedder: Callable[[], T
     model = embedder()
     values = model.embed_texts([words])[0]
     vector = struct.pack(f"<{len(values)}f", *values)
+    if path is None:
+        return vector
     with contextlib.suppress(StoreError, apsw.Error):  # a read-only or busy database answers all the same
         db = connect(path)
         Catalog(db).keep_text(words, vector, model.spec)

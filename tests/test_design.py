@@ -43,19 +43,21 @@ ROWS = (
      "checking", "forgetting", "opening", "combining", "duplicates", "atlas"),
     ("brain", "fitting", "labelled", "holding", "recall", "salvage", "mending", "filters", "merging", "keeping",
      "histograms", "mapdrawing", "mappage"),
-    ("pipeline", "questions", "repairing", "publishing", "exporting", "joining", "removing", "trail", "mapping",
-     "plotting"),
+    ("pipeline", "visible", "questions", "repairing", "publishing", "exporting", "joining", "removing", "trail",
+     "mapping", "plotting"),
     ("looking", "planning", "sources", "nearest", "reembedding", "calibrating"),
     ("indexing", "several", "paging"),
     ("settings",),
     ("viewing",),
     ("reading", "filling"),
-    ("importing", "watching"),
-    ("upkeep", "exchanging", "picturing"),
+    ("importing", "watching", "restricted"),
+    ("upkeep", "exchanging", "picturing", "tuning", "agent_answers", "agent_questions"),
+    ("agent_tools",),
+    ("agents",),
     ("library", "options", "filling_options"),
     ("terminal",),
     ("presenting", "previewing"),
-    ("cli_asking", "cli_duplicates", "cli_exchange", "cli_filling", "cli_house", "cli_keeping", "cli_map",
+    ("cli_agents", "cli_asking", "cli_duplicates", "cli_exchange", "cli_filling", "cli_house", "cli_keeping", "cli_map",
      "cli_searching", "cli_showing", "cli_watching"),
     ("cli",),
     ("__main__",),
@@ -63,13 +65,13 @@ ROWS = (
 ROW = {name: number for number, row in enumerate(ROWS) for name in row}
 
 COMMANDS = {
-    "cli_asking", "cli_duplicates", "cli_exchange", "cli_filling", "cli_house", "cli_keeping", "cli_map",
+    "cli_agents", "cli_asking", "cli_duplicates", "cli_exchange", "cli_filling", "cli_house", "cli_keeping", "cli_map",
     "cli_searching", "cli_showing", "cli_watching",
 }  # fmt: skip
 STORE = {
     "catalog", "checking", "codes", "conditions", "consistency", "copies", "fields", "forgetting", "inputs", "links",
     "listed", "mending", "merging", "migrations", "overview", "points", "queries", "recall", "retagging", "rows",
-    "salvage", "schema", "selection", "soundness", "sqlite", "staging",
+    "salvage", "schema", "selection", "soundness", "sqlite", "staging", "visible",
 }  # fmt: skip
 HEAVY = (
     "torch",
@@ -156,8 +158,12 @@ def test_only_the_package_and_the_commands_use_the_packages_own_name() -> None:
         ("urllib.request", {"hub"}),
         ("aiohttp", {"web"}),
         ("fsspec", {"buckets"}),
-        ("asyncio", {"downloads", "remote"}),
         ("umap", {"layout"}),
+        ("asyncio", {"agents", "downloads", "remote"}),
+        ("mcp", {"agents"}),
+        ("mcp_types", {"agents"}),
+        ("anyio", {"agents"}),
+        ("pydantic", {"agent_questions"}),
     ],
 )
 def test_each_foreign_package_has_its_door(package: str, users: set[str]) -> None:
@@ -257,6 +263,7 @@ PUT_IN = {
     "soundness": {"column", "table"},
     "sqlite": {"column", "table"},
     "staging": {"emptied"},
+    "visible": {"name"},
 }
 
 
