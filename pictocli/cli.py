@@ -96,10 +96,10 @@ class _Command(typer.core.TyperCommand):
 # Which module has it: each costs a millisecond or two to import, and only the one that is asked for is.
 _MODULES = {
     "index": "filling", "watch": "watching", "similar": "asking", "search": "searching", "tags": "asking",
-    "duplicates": "duplicates", "show": "showing", "info": "showing", "taxonomy": "showing", "retag": "filling",
-    "calibrate": "filling", "embed": "filling", "reembed": "filling", "export": "keeping", "import": "exchange",
-    "thumbnails": "exchange", "prune": "house", "rm": "house", "mv-root": "house", "merge": "house", "vacuum": "house",
-    "repair": "keeping", "map": "map", "mcp": "agents",
+    "duplicates": "duplicates", "browse": "browsing", "show": "showing", "info": "showing", "map": "map",
+    "taxonomy": "showing", "retag": "filling", "calibrate": "filling", "embed": "filling", "reembed": "filling",
+    "export": "keeping", "import": "exchange", "thumbnails": "exchange", "prune": "house", "rm": "house",
+    "mv-root": "house", "merge": "house", "vacuum": "house", "repair": "keeping", "mcp": "agents",
 }  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack, cast
 
+from pictocli.browsing import Browsing
 from pictocli.errors import ValidationError, check_range
 from pictocli.exchanging import Exchanging
 from pictocli.grouped import Duplicates
@@ -62,7 +63,7 @@ def open_library(path: str | os.PathLike[str] | None = None, *, progress: Progre
     return Library(os.fspath(path) if path is not None else default_path(), progress or NoProgress())
 
 
-class Library(Tuning, Upkeep, Exchanging, Picturing):
+class Library(Tuning, Upkeep, Exchanging, Picturing, Browsing):
     """Indexed images in one SQLite file, and the questions one can ask of them. Use it as a context manager.
 
     `pictocli.open` makes one. path: the file, in full. Where several paths or images are taken, a single one does, too.

@@ -297,9 +297,9 @@ def test_nothing_heavy_is_imported(asked: str, world: Path, tmp_path: Path) -> N
 
 
 COMMANDS = [
-    "index", "watch", "similar", "search", "tags", "duplicates", "show", "info", "taxonomy", "retag", "calibrate",
-    "embed", "reembed", "export", "import", "thumbnails", "prune", "rm", "mv-root", "merge", "vacuum", "repair", "map",
-    "mcp",
+    "index", "watch", "similar", "search", "tags", "duplicates", "browse", "show", "info", "map", "taxonomy",
+    "retag", "calibrate", "embed", "reembed", "export", "import", "thumbnails", "prune", "rm", "mv-root", "merge",
+    "vacuum", "repair", "mcp",
 ]  # fmt: skip
 
 

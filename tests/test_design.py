@@ -21,13 +21,14 @@ from pictocli.sqlite import SqliteStore
 
 ROOT = Path(__file__).parent.parent
 HOUSE = ROOT / "pictocli"
-FILES = sorted([*HOUSE.glob("*.py"), *HOUSE.glob("mini/*.py")])
+FILES = sorted([*HOUSE.glob("*.py"), *HOUSE.glob("mini/*.py"), *HOUSE.glob("gallery/*.py")])
 MODULES = sorted(path.stem for path in HOUSE.glob("*.py") if path.stem != "__init__")
+GALLERY = sorted(f"gallery.{path.stem}" for path in HOUSE.glob("gallery/*.py") if path.stem != "__init__")
 
 # A module imports from the rows above its own, never from its own row or below.
 ROWS = (
     ("errors", "records", "damage", "display", "progress", "interrupts", "shapes"),
-    ("reports", "grouped", "figures"),
+    ("reports", "grouped", "figures", "browsed"),
     ("cells", "charts", "graphics", "probing", "raster", "svg"),
     ("weights", "migrations", "workers", "tabular", "urls"),
     ("protocols", "schema", "rules", "checkpoint", "text", "scan", "kinds", "metadata", "expressions", "preprocess",
@@ -37,8 +38,9 @@ ROWS = (
     ("catalog", "filerows", "retagging", "taxonomy", "hub", "siglip", "tower", "pixels", "documents", "inputs", "jxl",
      "raws", "places", "given", "fingerprints", "lookalikes", "web", "buckets", "downloads", "listed", "lists"),
     ("selection", "rows", "fields", "matching", "previews", "remote"),
-    ("objects", "wanted", "tagging", "sqlite", "queries", "upright", "soundness", "conditions", "links", "copies"),
-    ("decode", "thumbnails", "points"),
+    ("objects", "wanted", "tagging", "sqlite", "queries", "upright", "soundness", "conditions", "links", "copies",
+     "columns"),
+    ("decode", "thumbnails", "points", "shelf"),
     ("calibration", "candidates", "references", "words", "labels", "overview", "staging", "codes",
      "checking", "forgetting", "opening", "combining", "duplicates", "atlas"),
     ("brain", "fitting", "labelled", "holding", "recall", "salvage", "mending", "filters", "merging", "keeping",
@@ -48,7 +50,7 @@ ROWS = (
     ("looking", "planning", "sources", "nearest", "reembedding", "calibrating"),
     ("indexing", "several", "paging"),
     ("settings",),
-    ("viewing",),
+    ("viewing", "browsing"),
     ("reading", "filling"),
     ("importing", "watching", "restricted"),
     ("upkeep", "exchanging", "picturing", "tuning", "agent_answers", "agent_questions"),
@@ -57,21 +59,32 @@ ROWS = (
     ("library", "options", "filling_options"),
     ("terminal",),
     ("presenting", "previewing"),
-    ("cli_agents", "cli_asking", "cli_duplicates", "cli_exchange", "cli_filling", "cli_house", "cli_keeping", "cli_map",
+    ("cli_agents", "cli_asking", "cli_browsing", "cli_duplicates", "cli_exchange", "cli_filling", "cli_house",
+     "cli_keeping", "cli_map",
      "cli_searching", "cli_showing", "cli_watching"),
     ("cli",),
     ("__main__",),
 )  # fmt: skip
 ROW = {name: number for number, row in enumerate(ROWS) for name in row}
+# The same within the subpackage, which nobody but the command imports.
+GALLERY_ROWS = (
+    ("state", "pages", "guard", "lanes", "dropped"),
+    ("listing", "cells", "counts"),
+    ("asked", "words", "files", "detail"),
+    ("sending",),
+    ("site",),
+    ("serving",),
+)
+GALLERY_ROW = {f"gallery.{name}": number for number, row in enumerate(GALLERY_ROWS) for name in row}
 
 COMMANDS = {
-    "cli_agents", "cli_asking", "cli_duplicates", "cli_exchange", "cli_filling", "cli_house", "cli_keeping", "cli_map",
-    "cli_searching", "cli_showing", "cli_watching",
+    "cli_agents", "cli_asking", "cli_browsing", "cli_duplicates", "cli_exchange", "cli_filling", "cli_house",
+    "cli_keeping", "cli_map", "cli_searching", "cli_showing", "cli_watching",
 }  # fmt: skip
 STORE = {
-    "catalog", "checking", "codes", "conditions", "consistency", "copies", "fields", "forgetting", "inputs", "links",
-    "listed", "mending", "merging", "migrations", "overview", "points", "queries", "recall", "retagging", "rows",
-    "salvage", "schema", "selection", "soundness", "sqlite", "staging", "visible",
+    "catalog", "checking", "codes", "columns", "conditions", "consistency", "copies", "fields", "forgetting", "inputs",
+    "links", "listed", "mending", "merging", "migrations", "overview", "points", "queries", "recall", "retagging",
+    "rows", "salvage", "schema", "selection", "soundness", "sqlite", "staging", "visible",
 }  # fmt: skip
 HEAVY = (
     "torch",
@@ -90,6 +103,9 @@ HEAVY = (
     "pyarrow",
     "aiohttp",
     "asyncio",
+    "starlette",
+    "uvicorn",
+    "jinja2",
     "fsspec",
     "s3fs",
     "botocore",
@@ -115,12 +131,31 @@ def imported(path: Path) -> set[str]:
     return names
 
 
+def file_of(name: str) -> Path:
+    return HOUSE / f"{name.replace('.', '/')}.py"
+
+
 def siblings(path: Path) -> set[str]:
     return {name.split(".")[1] for name in imported(path) if name.startswith("pictocli.")} & set(MODULES)
 
 
 def test_every_module_has_its_row() -> None:
     assert sorted(ROW) == MODULES
+
+
+def test_only_the_command_imports_the_gallery_and_only_when_it_runs() -> None:
+    users = {path.stem for path in HOUSE.glob("*.py") if any(".gallery" in name for name in imported(path))}
+    assert users == {"cli_browsing"}
+    top = [ast.unparse(node) for node in tree(HOUSE / "cli_browsing.py").body if isinstance(node, ast.ImportFrom)]
+    assert not [each for each in top if "gallery" in each]
+    assert sorted(GALLERY_ROW) == GALLERY
+
+
+@pytest.mark.parametrize("name", GALLERY)
+def test_the_gallery_imports_upward_only(name: str) -> None:
+    found = {each.removeprefix("pictocli.") for each in imported(file_of(name)) if each.startswith("pictocli.")}
+    assert not {other for other in found & set(GALLERY) if GALLERY_ROW[other] >= GALLERY_ROW[name]}
+    assert not found & {"cli", "terminal", "options", *COMMANDS}
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -154,12 +189,15 @@ def test_only_the_package_and_the_commands_use_the_packages_own_name() -> None:
         ("s3fs", {"uploads", "buckets"}),
         ("botocore", {"uploads", "buckets"}),
         ("pyarrow", {"parquet", "tabular"}),
-        ("socket", {"hub", "web"}),
+        ("socket", {"hub", "web", "gallery.serving"}),
         ("urllib.request", {"hub"}),
         ("aiohttp", {"web"}),
         ("fsspec", {"buckets"}),
         ("umap", {"layout"}),
-        ("asyncio", {"agents", "downloads", "remote"}),
+        ("asyncio", {"agents", "downloads", "remote", "gallery.asked", "gallery.lanes"}),
+        ("starlette", {"gallery", *(f"gallery.{name}" for name in ("guard", "lanes", "pages", "sending", "site"))}),
+        ("uvicorn", {"gallery.serving", "gallery"}),
+        ("jinja2", {"gallery.pages", "gallery"}),
         ("mcp", {"agents"}),
         ("mcp_types", {"agents"}),
         ("anyio", {"agents"}),
@@ -167,9 +205,10 @@ def test_only_the_package_and_the_commands_use_the_packages_own_name() -> None:
     ],
 )
 def test_each_foreign_package_has_its_door(package: str, users: set[str]) -> None:
+    inside = {f"gallery.{path.stem}".removesuffix(".__init__"): path for path in HOUSE.glob("gallery/*.py")}
     found = {
-        path.stem
-        for path in HOUSE.glob("*.py")
+        stem
+        for stem, path in ({path.stem: path for path in HOUSE.glob("*.py")} | inside).items()
         if any(name == package or name.startswith(f"{package}.") for name in imported(path))
     }
     assert found <= users
@@ -186,7 +225,7 @@ def test_small(path: Path) -> None:
             assert lines <= 40, f"{node.name} has {lines} lines"
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", [*MODULES, *GALLERY])
 def test_public_names(name: str) -> None:
     """`__all__` is there, sorted (capitals first, as ruff has it), true, and holds all that has a public name."""
     with warnings.catch_warnings():
@@ -201,7 +240,7 @@ def test_public_names(name: str) -> None:
     assert [each for each in listed if not hasattr(module, each)] == []
     made = {
         node.name
-        for node in tree(HOUSE / f"{name}.py").body
+        for node in tree(file_of(name)).body
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
     }
     assert made <= set(listed)
@@ -211,14 +250,15 @@ def calls(path: Path) -> set[str]:
     return {ast.unparse(node.func) for node in ast.walk(tree(path)) if isinstance(node, ast.Call)}
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", [*MODULES, *GALLERY])
 def test_only_the_command_line_prints_and_exits(name: str) -> None:
-    found = calls(HOUSE / f"{name}.py")
+    found = calls(file_of(name))
     assert not found & {"print", "breakpoint", "os._exit", "quit", "exit"}
     if name != "cli":
         assert "sys.exit" not in found
     if name not in {
-        "cli", "cli_asking", "cli_duplicates", "cli_filling", "cli_keeping", "presenting", "previewing", "terminal",
+        "cli", "cli_asking", "cli_browsing", "cli_duplicates", "cli_filling", "cli_keeping", "presenting",
+        "previewing", "terminal",
     }:  # fmt: skip
         assert not [call for call in found if call.startswith("sys.stdout")]
 
@@ -226,11 +266,11 @@ def test_only_the_command_line_prints_and_exits(name: str) -> None:
 SQL = ("SELECT ", "INSERT ", "UPDATE ", "DELETE FROM", "CREATE TABLE", "PRAGMA ", "DROP TABLE")
 
 
-@pytest.mark.parametrize("name", sorted(set(MODULES) - STORE))
+@pytest.mark.parametrize("name", [*sorted(set(MODULES) - STORE), *GALLERY])
 def test_sql_is_in_the_store_only(name: str) -> None:
     texts = [
         node.value
-        for node in ast.walk(tree(HOUSE / f"{name}.py"))
+        for node in ast.walk(tree(file_of(name)))
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.lstrip().startswith(SQL)
     ]
     assert texts in ([], ["PRAGMA optimize", "PRAGMA wal_checkpoint(TRUNCATE)"])
