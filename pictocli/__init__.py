@@ -9,13 +9,14 @@
 
 `pictocli.open` gives a `Library`, in which all begins: `index` and `watch` fill it; `by_similarity`, `by_text` and
 `by_tag` answer with lists of images, and `similar`, `search` and `tagged` with more choices, and with what is to be
-told beside the images; `show`, `thumbnail` and `info` look at what is there; `export` hands it on. The methods are
-those of the command line, where `picto COMMAND --help` has more examples. `help(pictocli.Library)` has them all.
+told beside the images; `show`, `thumbnail`, `browse` and `info` look at what is there; `page`, `map` and `plot` draw
+it; `export` hands it on. The methods are those of the command line, where `picto COMMAND --help` has more examples.
+`help(pictocli.Library)` has them all.
 
-What they return is plain values: of `pictocli.records` (`Image`, `SimilarImage`, `IndexReport`, …), `pictocli.reports`,
-`pictocli.grouped` and `pictocli.damage`. What goes into `**options` and `**filters` stands in `pictocli.settings` and
-`pictocli.filters`, with types. All that is raised on purpose is a `PictoError` with a `hint`; `pictocli.errors` draws
-their tree.
+What they return is plain values: of `pictocli.records` (`Image`, `SimilarImage`, `IndexReport`, …),
+`pictocli.reports`, `pictocli.grouped`, `pictocli.browsed`, `pictocli.figures` and `pictocli.damage`. What goes into
+`**options` and `**filters` stands in `pictocli.settings` and `pictocli.filters`, with types. All that is raised on
+purpose is a `PictoError` with a `hint`; `pictocli.errors` draws their tree.
 
     >>> with pictocli.open("nature.db") as library:
     ...     try:

@@ -36,7 +36,10 @@ class Browsing(Questions):
         self._shelf_version, self._shelf_read, self._shelf_took = 0, 0.0, 0.0
 
     def close(self) -> None:
-        """Close the database."""
+        """Close the database; the next question opens it again.
+
+        >>> library.close()
+        """
         self._shelf = None
         super().close()
 
@@ -53,6 +56,10 @@ class Browsing(Questions):
         whose image this one begins; it may be gone. around: the id of an image that is in the middle. limit: 1..1000.
         stale: seconds for which what is asked of may be older than the database, where that changes. Raises
         ValidationError, NotFoundError also where the image `around` is not among those asked for, StoreError.
+
+        >>> page = library.browse(scenes=["outdoor"], sort="id", limit=2)
+        >>> [image.image_id for image in page.results], page.total
+        ([1, 4], 36)
         """
         check_range("limit", limit, 1, _MOST)
         queries = self._queries()
@@ -89,6 +96,9 @@ class Browsing(Questions):
 
         among: only of the images with these ids. facets: those to count, of `browsed.FACETS`. seconds: what counting
         may take; what has not been begun by then is left out. The rest is as in `browse`.
+
+        >>> library.facets(objects=["car"]).total
+        1
         """
         started, queries = time.perf_counter(), self._queries()
         masks = self._masks(queries, (objects, scenes, attributes), match, Scope(dataset, folder), filters, stale)
@@ -117,6 +127,9 @@ class Browsing(Questions):
         """The pages around one of a document, with it, at most so many on either side; without cursors.
 
         total: pages of that document in the index; 0 for an image that is no page. Raises NotFoundError.
+
+        >>> library.pages("sample_images/documents/travel-report.pdf#page=2").total
+        3
         """
         from pictocli.columns import Columns  # numpy
 

@@ -172,6 +172,10 @@ class Library(Tuning, Upkeep, Exchanging, Picturing, Browsing):
         in the index. ready: told, before it waits, whether the library is there, and its path. unexpected: told of
         errors that the agent is not. Raises NotFoundError, ValidationError, StoreError for what it may see,
         PictoError without the package mcp, KeyboardInterrupt.
+
+        >>> library.mcp(datasets=["nowhere"])
+        Traceback (most recent call last):
+        pictocli.errors.NotFoundError: there is no dataset nowhere
         """
         from pictocli.restricted import Restricted
         from pictocli.visible import Bounds

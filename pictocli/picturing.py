@@ -45,6 +45,9 @@ class Picturing(Reader):
         attributes, match, dataset, folder, filters: only such images. pdf_password: as that of `thumbnail`. The file is
         there as a whole or not at all. Raises ValidationError for fewer than 3 images or another suffix, NotFoundError,
         StoreError, PictoError without umap-learn or when the file cannot be written.
+
+        >>> library.map("samples.svg", layout="pca").images
+        62
         """
         from pictocli.mapping import draw  # numpy, Pillow
         from pictocli.points import Points
@@ -62,6 +65,9 @@ class Picturing(Reader):
         """How the library is spread over tags, dates, similarities of random pairs, and sizes of files.
 
         One that has nothing to show is left out. Raises StoreError.
+
+        >>> [each.name for each in library.histograms()]
+        ['tags', 'similarity', 'sizes']
         """
         from pictocli.histograms import histograms
 
@@ -72,6 +78,9 @@ class Picturing(Reader):
 
         The file is there as a whole or not at all. Raises ValidationError for another suffix, StoreError, PictoError
         when it cannot be written.
+
+        >>> library.plot("samples.svg").rpartition("/")[2]
+        'samples.svg'
         """
         from pictocli.plotting import plot  # Pillow, for a .png
 

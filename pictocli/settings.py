@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from pictocli.references import ImageLike
     from pictocli.several import Weighed
 
-__all__ = ["CalibrationSettings", "ExportSettings", "ImportSettings", "IndexSettings", "SearchSettings",
-           "ThumbnailSettings"]  # fmt: skip
+__all__ = [
+    "CalibrationSettings", "ExportSettings", "ImportSettings", "IndexSettings", "PageSettings", "SearchSettings",
+    "ThumbnailSettings",
+]  # fmt: skip
 
 
 class IndexSettings(TypedDict, total=False):
@@ -114,6 +116,16 @@ class CalibrationSettings(TypedDict, total=False):
     taxonomy: str | os.PathLike[str] | None
     batch_size: int | None
     workers: int | None
+
+
+class PageSettings(TypedDict, total=False):
+    """What `Library.page_to` takes of `Library.page`, which says what each is."""
+
+    title: str | None
+    about: str
+    references: Sequence[ImageLike]
+    limit: int | None
+    pdf_password: str | Sequence[str] | None
 
 
 class ThumbnailSettings(TypedDict, total=False):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Unpack
 
 from pictocli.errors import NotFoundError
 from pictocli.grouped import Duplicates
@@ -19,6 +19,7 @@ from pictocli.references import ImageLike, find
 if TYPE_CHECKING:
     from pictocli.paging import Seen
     from pictocli.reports import PageReport
+    from pictocli.settings import PageSettings
 
 __all__ = ["Viewing"]
 
@@ -68,17 +69,27 @@ class Viewing(Questions):
         above the results; about: goes on with it, as ", at 0.60 or above". limit: that of the question, to say that
         there may be more. pdf_password: as that of `thumbnail`. What has no picture any more gets a box that says so.
         Raises StoreError.
+
+        >>> page = library.page(library.tagged(["car"]), title="A car")
+        >>> page.count("<img"), "https://" in page
+        (1, False)
         """
         return self._page(found, pdf_password, title=title, about=about, references=references, limit=limit)[0]
 
     def page_to(
-        self, target: str | os.PathLike[str] | BinaryIO | None, found: Answer | Duplicates, **options: Any
+        self,
+        target: str | os.PathLike[str] | BinaryIO | None,
+        found: Answer | Duplicates,
+        **options: Unpack[PageSettings],
     ) -> PageReport:
         """Write `page` to a file, which is there as a whole or not at all, or to an open binary file or pipe.
 
         target: a new file, or one that holds a page; None for a new one in the folder for temporary files, which its
         user alone may read. options: those of `page`. Raises ValidationError, StoreError, PictoError when the file
         cannot be written.
+
+        >>> library.page_to("cars.html", library.tagged(["car"])).images
+        1
         """
         from pictocli.paging import for_page, put_page
 

@@ -17,14 +17,21 @@ from pathlib import Path
 import pytest
 
 import pictocli
-from pictocli import damage, grouped, records, reports, settings
+from pictocli import browsed, damage, figures, grouped, records, reports, settings
 
 ROOT = Path(__file__).parent.parent
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 METHODS = sorted(
     name for name, value in inspect.getmembers(pictocli.Library, callable) if not name.startswith("_")
 )  # fmt: skip
-TOLD = (damage, grouped, records, reports)  # where the package's own documentation says that what is returned lies
+TOLD = (
+    browsed,
+    damage,
+    figures,
+    grouped,
+    records,
+    reports,
+)  # where the package's own documentation says that what is returned lies
 
 
 def examples() -> Iterator[doctest.DocTest]:

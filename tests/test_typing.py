@@ -17,12 +17,25 @@ import installed
 import pytest
 
 import pictocli
-from pictocli import damage, exchanging, filters, grouped, library, protocols, reading, records, reports, settings
+from pictocli import (
+    browsed,
+    damage,
+    exchanging,
+    figures,
+    filters,
+    grouped,
+    library,
+    protocols,
+    reading,
+    records,
+    reports,
+    settings,
+)
 from pictocli.references import ImageLike
 from pictocli.several import Weighed
 
 PROGRAM = Path(__file__).with_name("typed_program.py")
-VALUES = (damage, grouped, records, reports)
+VALUES = (browsed, damage, figures, grouped, records, reports)
 OPTIONS = (filters.Filters, *(getattr(settings, name) for name in settings.__all__))
 # Names that modules import for type checkers only: they cost time that no question shall pay.
 LATE = {name: value for module in (*VALUES, settings, filters) for name, value in vars(module).items()

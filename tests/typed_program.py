@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any, assert_type
 
 import pictocli
+from pictocli.browsed import Browsed
 from pictocli.damage import Damage, RepairReport
+from pictocli.figures import Bin, Histogram, MapReport
 from pictocli.filters import Filters
 from pictocli.grouped import Copy, Duplicates, Group
 from pictocli.protocols import Progress as Tells
@@ -37,6 +39,7 @@ from pictocli.reports import (
     ImportReport,
     MergeReport,
     MoveReport,
+    PageReport,
     RemovalReport,
     RetagReport,
     ThumbnailReport,
@@ -121,6 +124,25 @@ def exchange(library: pictocli.Library, target: Path) -> None:
     assert_type(report.index, IndexReport)
     assert_type(library.export_thumbnails("s3://bucket/x", cdn="https://cdn", format="webp", width=320),
                 ThumbnailReport)  # fmt: skip
+
+
+def draw(library: pictocli.Library, target: Path) -> None:
+    """page, page_to, map, histograms, plot, browse, facets, pages, mcp."""
+    answer = library.by_tag(["car"])
+    assert_type(answer, list[TaggedImage])
+    found = library.search("a dog")
+    assert_type(library.page(found, title="Dogs", references=["dog.jpg"], limit=50), str)
+    assert_type(library.page_to(None, found, about=", all of them"), PageReport)
+    assert_type(library.page_to(target, library.duplicates()).lacking, list[Skipped])
+    assert_type(library.map(target, layout="pca", seed=1, size=800, camera="canon"), MapReport)
+    histograms = assert_type(library.histograms(), list[Histogram])
+    assert_type(histograms[0].bins, Sequence[Bin])
+    assert_type(library.plot(target), str)
+    page = assert_type(library.browse(scenes=["outdoor"], sort="oldest", start="x", after="1y"), Browsed)
+    assert_type(page.next, str | None)
+    assert_type(library.facets(among=[1, 2], seconds=0.2).total, int)
+    assert_type(library.pages(3, beside=1).results, Sequence[Image])
+    library.mcp(datasets=["a"], paths=False)
 
 
 def keep(library: pictocli.Library, other: Path) -> None:
