@@ -11,13 +11,13 @@ import select
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Annotated, get_type_hints
+from typing import Annotated, Any, cast, get_type_hints
 
 import click
 import typer
 import typer.core
 
-from pictocli import __version__
+from pictocli import __version__, defaults
 from pictocli.errors import PictoError, ValidationError
 from pictocli.interrupts import ending, interruptible
 from pictocli.options import Color
@@ -30,6 +30,7 @@ _app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,  # plain help: rich's takes 50 ms and cuts words in narrow terminals
     pretty_exceptions_enable=False,
+    add_completion=False,  # picto completion does that: Typer's scripts evaluate file names
     context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 100},
 )
 
@@ -69,6 +70,7 @@ def _globals(
       picto search "a red car in the snow"
     """
     ctx.obj = Terminal(Settings(db, quiet, verbose, color.value))
+    ctx.meta["picto.version"] = __version__
 
 
 class _Command(typer.core.TyperCommand):
@@ -100,22 +102,30 @@ _MODULES = {
     "taxonomy": "showing", "retag": "filling", "calibrate": "filling", "embed": "filling", "reembed": "filling",
     "export": "keeping", "import": "exchange", "thumbnails": "exchange", "prune": "house", "rm": "house",
     "mv-root": "house", "merge": "house", "vacuum": "house", "repair": "keeping", "mcp": "agents",
+    "completion": "shell", "man": "shell", "config": "config", "doctor": "doctor",
 }  # fmt: skip
+_OF_ALL = ("config", "doctor", "man")  # these look at the options of every command
+_IN_ANY_CASE = ("config", "doctor", "man", "completion")  # these work whatever the configuration says
 
 
-def _parser(name: str) -> click.Command:
+def _parser(name: str) -> click.Group:
     """The command line of the command that is asked for alone; of all, when it is none."""
     _app.registered_commands = []
-    for each in [name] if name in _MODULES else _MODULES:
+    for each in [name] if name in _MODULES and name not in _OF_ALL else _MODULES:
         module = importlib.import_module(f"pictocli.cli_{_MODULES[each]}")
         function = "import_" if each == "import" else each.replace("-", "_")  # import is a word of Python's
         _app.command(each, cls=_Command)(getattr(module, function))
-    return typer.main.get_command(_app)
+    return cast(click.Group, typer.main.get_command(_app))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
     _fill_streams()
+    if "_PICTO_COMPLETE" in os.environ:  # a shell asks how its line may go on
+        from pictocli.completing import answer
+
+        answer(_parser, _hoisted, sys.argv[1:] if arguments is None else arguments)
+        return
     interruptible()
     code = _run(sys.argv[1:] if arguments is None else arguments)
     try:
@@ -139,7 +149,9 @@ def _run(arguments: Sequence[str]) -> int:
     verbose = "-v" in ahead or "--verbose" in ahead
     terminal = Terminal(Settings(quiet="-q" in ahead or "--quiet" in ahead, color=_color(ahead)))
     try:
-        return _parser(rest[0] if rest else "").main([*ahead, *rest], prog_name="picto", standalone_mode=False) or 0
+        parser = _parser(rest[0] if rest else "")
+        given = [*ahead, *rest]
+        return parser.main(given, prog_name="picto", standalone_mode=False, default_map=_defaults(parser, rest)) or 0
     except click.exceptions.NoArgsIsHelpError as exc:
         sys.stderr.write(exc.format_message() + "\n")
         return 2
@@ -160,6 +172,17 @@ def _run(arguments: Sequence[str]) -> int:
         error = _explained(cause)
         terminal.error(error)
         return error.exit_code
+
+
+def _defaults(parser: click.Group, rest: Sequence[str]) -> dict[str, Any] | None:
+    """The user's own defaults, None without any. Raises PictoError, ValidationError for a wrong configuration."""
+    try:
+        held = defaults.read(defaults.config_path())
+        return None if held is None else defaults.default_map(parser, _MODULES, held)
+    except PictoError:
+        if rest[:1] and (rest[0] in _IN_ANY_CASE or {"--help", "-h"} & set(rest)):
+            return None
+        raise
 
 
 def _usage(exc: click.UsageError) -> ValidationError:

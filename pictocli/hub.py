@@ -30,7 +30,9 @@ from pictocli.checkpoint import TOKENIZER_FILES, ModelFiles, fingerprint, lackin
 from pictocli.errors import ModelError
 from pictocli.protocols import NoProgress, Progress
 
-__all__ = ["DEFAULT", "NAMES", "ModelFiles", "fingerprint", "read_spec", "resolve", "resolve_auto"]
+__all__ = [
+    "DEFAULT", "NAMES", "ModelFiles", "cache_folder", "fingerprint", "on_disk", "read_spec", "resolve", "resolve_auto",
+]  # fmt: skip
 
 DEFAULT = "siglip2-base"
 _MINI = Path(__file__).with_name("mini")
@@ -93,7 +95,13 @@ def resolve_auto(progress: Progress | None = None, *, timeout: float = 3.0) -> t
     )
 
 
-def _cache() -> Path:
+def on_disk(name: str) -> ModelFiles | None:
+    """A model's files where nothing need be fetched: bundled, in a folder, or whole in the cache; else None."""
+    model = NAMES.get(name, name)
+    return resolve(name) if name == "mini" or os.path.isdir(os.path.expanduser(model)) else _cached(model, None)
+
+
+def cache_folder() -> Path:
     """Hugging Face's cache, found by its own rules, at call time: huggingface_hub reads the environment at import."""
     for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
         if os.environ.get(variable):
@@ -111,7 +119,7 @@ def _cached(model: str, revision: str | None) -> ModelFiles | None:
 
     A wish for no particular revision is met by the one that `main` last meant, else by the newest whole one.
     """
-    root = _cache() / f"models--{model.replace('/', '--')}"
+    root = cache_folder() / f"models--{model.replace('/', '--')}"
     wanted = [revision] if revision else []
     with contextlib.suppress(OSError, ValueError):
         wanted.insert(0, (root / "refs" / (revision or "main")).read_text().strip())
@@ -241,7 +249,7 @@ def _fetch(model: str, described: dict[str, Any], progress: Progress) -> ModelFi
                 snapshot_download(
                     model,
                     revision=commit,  # what was asked about is what is fetched, even if the branch moves meanwhile
-                    cache_dir=_cache(),
+                    cache_dir=cache_folder(),
                     endpoint=_endpoint(),
                     token=_token() or False,
                     allow_patterns=sorted(sizes),
@@ -251,7 +259,7 @@ def _fetch(model: str, described: dict[str, Any], progress: Progress) -> ModelFi
         if isinstance(exc, OSError) and exc.errno == errno.ENOSPC:
             hint = f"free some space and run the command again; or {_HINT}"
             raise ModelError(
-                f"no space left in {_cache()} to fetch {model} {_size(sum(sizes.values()))}", hint
+                f"no space left in {cache_folder()} to fetch {model} {_size(sum(sizes.values()))}", hint
             ) from exc
         reason = " ".join(str(exc).split())[:200]
         hint = f"run the command again to go on from where it stopped; or {_HINT}"

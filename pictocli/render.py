@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 
 from pictocli.damage import Damage
 from pictocli.figures import Bin
+from pictocli.findings import Finding, Setting
 from pictocli.grouped import Copy, Group
 from pictocli.records import (
     Embedded,
@@ -32,7 +33,9 @@ from pictocli.reports import Change, Forgotten
 __all__ = ["FORMATS", "Row", "as_object", "write"]
 
 FORMATS = ("table", "tsv", "csv", "json", "jsonl", "paths")
-Row = Image | Label | LibraryInfo | Embedded | IndexReport | Damage | Forgotten | Change | Group | Bin
+Row = (
+    Image | Label | LibraryInfo | Embedded | IndexReport | Damage | Forgotten | Change | Group | Bin | Finding | Setting
+)
 
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 _FORMULA = re.compile(r"\A(?=[=+\-@\t\r\n＝＋－＠])")  # what a cell begins with that a spreadsheet runs, or drops
@@ -160,6 +163,10 @@ def _tsv(row: Row) -> list[list[str]]:
         return [[str(row.group), _how(each), each.path] for each in row.images]
     if isinstance(row, Damage):
         return [[row.what, str(row.count), row.example or "", row.remedy]]
+    if isinstance(row, Finding):
+        return [[row.state, row.subject, row.text, row.remedy or ""]]
+    if isinstance(row, Setting):
+        return [[row.key, row.value, row.where or row.source]] if row.in_force else []
     if isinstance(row, Forgotten):
         return [[str(row.images), row.path]]
     if isinstance(row, Bin):

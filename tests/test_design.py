@@ -27,20 +27,21 @@ GALLERY = sorted(f"gallery.{path.stem}" for path in HOUSE.glob("gallery/*.py") i
 
 # A module imports from the rows above its own, never from its own row or below.
 ROWS = (
-    ("errors", "records", "damage", "display", "progress", "interrupts", "shapes"),
+    ("errors", "records", "damage", "display", "progress", "interrupts", "shapes", "findings"),
     ("reports", "grouped", "figures", "browsed"),
     ("cells", "charts", "graphics", "probing", "raster", "svg"),
     ("weights", "migrations", "workers", "tabular", "urls"),
     ("protocols", "schema", "rules", "checkpoint", "text", "scan", "kinds", "metadata", "expressions", "preprocess",
      "claims", "render", "tables", "pairs", "toml_lines", "openvino_vision", "silence", "steady", "stored",
      "page", "consistency", "rgb", "exif", "pdfs", "sizes", "uploads", "parquet", "transfers",
-     "layout", "clusters", "mosaic", "targets"),
+     "layout", "clusters", "mosaic", "targets", "checklist", "shell_words"),
     ("catalog", "filerows", "retagging", "taxonomy", "hub", "siglip", "tower", "pixels", "documents", "inputs", "jxl",
-     "raws", "places", "given", "fingerprints", "lookalikes", "web", "buckets", "downloads", "listed", "lists"),
+     "raws", "places", "given", "fingerprints", "lookalikes", "web", "buckets", "downloads", "listed", "lists",
+     "configuration", "glance"),
     ("selection", "rows", "fields", "matching", "previews", "remote"),
     ("objects", "wanted", "tagging", "sqlite", "queries", "upright", "soundness", "conditions", "links", "copies",
-     "columns"),
-    ("decode", "thumbnails", "points", "shelf"),
+     "columns", "prefixes"),
+    ("decode", "thumbnails", "points", "shelf", "typed_paths"),
     ("calibration", "candidates", "references", "words", "labels", "overview", "staging", "codes",
      "checking", "forgetting", "opening", "combining", "duplicates", "atlas"),
     ("brain", "fitting", "labelled", "holding", "recall", "salvage", "mending", "filters", "merging", "keeping",
@@ -56,12 +57,12 @@ ROWS = (
     ("upkeep", "exchanging", "picturing", "tuning", "agent_answers", "agent_questions"),
     ("agent_tools",),
     ("agents",),
-    ("library", "options", "filling_options"),
-    ("terminal",),
+    ("library", "options", "filling_options", "installation"),
+    ("terminal", "defaults", "holdings", "manual"),
     ("presenting", "previewing"),
-    ("cli_agents", "cli_asking", "cli_browsing", "cli_duplicates", "cli_exchange", "cli_filling", "cli_house",
-     "cli_keeping", "cli_map",
-     "cli_searching", "cli_showing", "cli_watching"),
+    ("cli_agents", "cli_asking", "cli_browsing", "cli_config", "cli_doctor", "cli_duplicates", "cli_exchange",
+     "cli_filling", "cli_house", "cli_keeping", "cli_map", "cli_searching", "cli_shell", "cli_showing", "cli_watching"),
+    ("completing",),
     ("cli",),
     ("__main__",),
 )  # fmt: skip
@@ -78,13 +79,13 @@ GALLERY_ROWS = (
 GALLERY_ROW = {f"gallery.{name}": number for number, row in enumerate(GALLERY_ROWS) for name in row}
 
 COMMANDS = {
-    "cli_agents", "cli_asking", "cli_browsing", "cli_duplicates", "cli_exchange", "cli_filling", "cli_house",
-    "cli_keeping", "cli_map", "cli_searching", "cli_showing", "cli_watching",
+    "cli_agents", "cli_asking", "cli_browsing", "cli_config", "cli_doctor", "cli_duplicates", "cli_exchange",
+    "cli_filling", "cli_house", "cli_keeping", "cli_map", "cli_searching", "cli_shell", "cli_showing", "cli_watching",
 }  # fmt: skip
 STORE = {
-    "catalog", "checking", "codes", "columns", "conditions", "consistency", "copies", "fields", "forgetting", "inputs",
-    "links", "listed", "mending", "merging", "migrations", "overview", "points", "queries", "recall", "retagging",
-    "rows", "salvage", "schema", "selection", "soundness", "sqlite", "staging", "visible",
+    "catalog", "checking", "codes", "columns", "conditions", "consistency", "copies", "fields", "forgetting", "glance",
+    "inputs", "links", "listed", "mending", "merging", "migrations", "overview", "points", "prefixes", "queries",
+    "recall", "retagging", "rows", "salvage", "schema", "selection", "soundness", "sqlite", "staging", "visible",
 }  # fmt: skip
 HEAVY = (
     "torch",
@@ -182,10 +183,10 @@ def test_only_the_package_and_the_commands_use_the_packages_own_name() -> None:
         ("rawpy", {"raws"}),
         ("pillow_jxl", {"jxl"}),
         ("typer", COMMANDS | {"cli", "filling_options", "options"}),
-        ("click", COMMANDS | {"cli", "filling_options", "options"}),
+        ("click", COMMANDS | {"cli", "filling_options", "options", "completing", "defaults", "manual"}),
         ("tqdm", {"progress", "hub"}),
         ("watchfiles", {"watching"}),
-        ("tomllib", {"taxonomy"}),
+        ("tomllib", {"taxonomy", "configuration"}),
         ("s3fs", {"uploads", "buckets"}),
         ("botocore", {"uploads", "buckets"}),
         ("pyarrow", {"parquet", "tabular"}),
@@ -257,8 +258,8 @@ def test_only_the_command_line_prints_and_exits(name: str) -> None:
     if name != "cli":
         assert "sys.exit" not in found
     if name not in {
-        "cli", "cli_asking", "cli_browsing", "cli_duplicates", "cli_filling", "cli_keeping", "presenting",
-        "previewing", "terminal",
+        "cli", "cli_asking", "cli_browsing", "cli_config", "cli_doctor", "cli_duplicates", "cli_filling",
+        "cli_keeping", "cli_shell", "completing", "presenting", "previewing", "terminal",
     }:  # fmt: skip
         assert not [call for call in found if call.startswith("sys.stdout")]
 
@@ -294,6 +295,7 @@ PUT_IN = {
         "where",
     },
     "merging": {"marks", "table"},
+    "prefixes": {"order", "where"},
     "queries": {"column", "where"},
     "retagging": {"', '.join('?' * len(_FOLLOWING))", "name"},
     "salvage": {"_read(columns)", "marks", "name", "order", "table"},
