@@ -153,7 +153,7 @@ def test_at_path_takes_no_id() -> None:
 @pytest.mark.parametrize(
     ("given", "wanted"),
     [("/a/b", ["/a/b"]), (Path("/a/b"), ["/a/b"]), (["/a", Path("b")], ["/a", "b"]), ((), []), (iter("a"), ["a"])],
-    ids=str,
+    ids=["a text", "a path", "both", "none", "an iterator"],
 )
 def test_one_path_is_not_taken_for_its_letters(given: Any, wanted: list[str]) -> None:
     assert paths_of(given) == wanted
