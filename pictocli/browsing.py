@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Unpack
 
-from pictocli.browsed import FACETS, Browsed, Facets
 from pictocli.errors import NotFoundError, check_range
 from pictocli.labels import resolve_labels
 from pictocli.queries import Queries
@@ -17,6 +16,7 @@ from pictocli.records import CATEGORIES, Image, Scope
 from pictocli.references import ImageLike, find
 
 if TYPE_CHECKING:
+    from pictocli.browsed import Browsed, Facets
     from pictocli.columns import Columns
     from pictocli.filters import Filters
     from pictocli.shelf import Mask, Shelf
@@ -79,6 +79,8 @@ class Browsing(Questions):
             cursors = [cursor for i, cursor in zip(ids, cursors, strict=True) if i in there]
             ids = [i for i in ids if i in there]
         fields, last = queries.fields(ids), first + len(places)
+        from pictocli.browsed import Browsed
+
         return Browsed(
             results=[Image(**fields[i]) for i in ids], cursors=cursors, at=first, total=len(ordered),
             previous=shelf.cursor(ordered[max(0, first - limit)]) if first else None,
@@ -89,17 +91,19 @@ class Browsing(Questions):
     def facets(
         self, *, objects: Sequence[str] | None = None, scenes: Sequence[str] | None = None,
         attributes: Sequence[str] | None = None, match: str = "any", dataset: str | None = None,
-        folder: str | None = None, among: Iterable[int] | None = None, facets: Sequence[str] = FACETS,
+        folder: str | None = None, among: Iterable[int] | None = None, facets: Sequence[str] | None = None,
         seconds: float = math.inf, stale: float = 0.0, **filters: Unpack[Filters],
     ) -> Facets:  # fmt: skip
         """How many of the images that are asked for carry which labels, lie in which folders, are of which months.
 
-        among: only of the images with these ids. facets: those to count, of `browsed.FACETS`. seconds: what counting
-        may take; what has not been begun by then is left out. The rest is as in `browse`.
+        among: only of the images with these ids. facets: those to count, of `browsed.FACETS`; None for all. seconds:
+        what counting may take; what has not been begun by then is left out. The rest is as in `browse`.
 
         >>> library.facets(objects=["car"]).total
         1
         """
+        from pictocli.browsed import FACETS, Facets
+
         started, queries = time.perf_counter(), self._queries()
         masks = self._masks(queries, (objects, scenes, attributes), match, Scope(dataset, folder), filters, stale)
         shelf, columns = self._read(queries, stale)
@@ -110,7 +114,7 @@ class Browsing(Questions):
             return _all(shelf, [mask for name, mask in masks.items() if name != facet])
 
         counted: dict[str, Any] = {}
-        for facet in facets:
+        for facet in FACETS if facets is None else facets:
             if time.perf_counter() - started > seconds:
                 break
             if facet in CATEGORIES:
@@ -142,6 +146,8 @@ class Browsing(Questions):
         at = every.index(reference.image_id) if every else 0
         ids = every[max(0, at - beside) : at + beside + 1]
         fields = queries.fields(ids)
+        from pictocli.browsed import Browsed
+
         return Browsed(results=[Image(**fields[i]) for i in ids], cursors=(), at=max(0, at - beside), total=len(every))
 
     def _read(self, queries: Queries, stale: float) -> tuple[Shelf, Columns]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from rich.cells import cell_len, chop_cells
 from rich.console import Console
@@ -11,13 +12,21 @@ from rich.text import Text
 from pictocli.display import pad, printable, shown_path
 from pictocli.findings import Finding, Setting
 
-__all__ = ["show_findings", "show_settings"]
+__all__ = ["show_checklist"]
 
 _STYLES = {"ok": "green", "note": "yellow", "problem": "red"}
 _WIDEST = 40  # cells of a value, so that one long list does not push all else off the screen
 
 
-def show_findings(console: Console, findings: Sequence[Finding]) -> None:
+def show_checklist(console: Console, rows: Sequence[Any], kind: type) -> None:
+    """Findings or settings, as `kind` says; nothing of any other."""
+    if kind is Finding:
+        _show_findings(console, rows)
+    elif kind is Setting:
+        _show_settings(console, rows)
+
+
+def _show_findings(console: Console, findings: Sequence[Finding]) -> None:
     """Whether it is well, what was looked at, what there is; the remedy below it."""
     width = max(len(each.subject) for each in findings)
     room = max(20, console.width - width - 11)
@@ -29,7 +38,7 @@ def show_findings(console: Console, findings: Sequence[Finding]) -> None:
                 line = Text(" " * (width + 11))
 
 
-def show_settings(console: Console, settings: Sequence[Setting]) -> None:
+def _show_settings(console: Console, settings: Sequence[Setting]) -> None:
     """Key, value, and what sets it."""
     rows = [[_spelled(console, text) for text in _row(each)] for each in settings]
     widths = [min(_WIDEST, max(cell_len(row[at]) for row in rows)) for at in range(2)]

@@ -13,6 +13,7 @@ from pictocli import defaults
 from pictocli.display import printable, shown_path
 from pictocli.errors import ValidationError
 from pictocli.findings import Setting
+from pictocli.locations import config_path
 from pictocli.options import Form
 from pictocli.terminal import Terminal
 from pictocli.toml_lines import FaultError
@@ -62,7 +63,7 @@ def config(
       $EDITOR "$(picto config path)"
     """
     terminal: Terminal = ctx.obj
-    path = defaults.config_path()
+    path = config_path()
     _require_fitting(action, key, values)
     if action is ConfigAction.path:
         sys.stdout.write(path + "\n")

@@ -16,6 +16,7 @@ from pictocli import defaults
 from pictocli.display import counted, shown_path
 from pictocli.findings import Finding
 from pictocli.library import default_path
+from pictocli.locations import config_path
 from pictocli.options import Form
 from pictocli.terminal import Terminal
 
@@ -73,7 +74,7 @@ def _why(ctx: typer.Context) -> str:
 
 
 def _config(ctx: typer.Context) -> Iterator[Finding]:
-    path = defaults.config_path()
+    path = config_path()
     held = defaults.read(path)
     if held is None:
         yield Finding(subject="config", state="ok", text=f"{shown_path(path)} is not there: nothing is set")

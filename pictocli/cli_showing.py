@@ -10,7 +10,6 @@ import typer
 from pictocli.damage import Damage
 from pictocli.display import shown_path
 from pictocli.errors import ValidationError
-from pictocli.figures import Bin
 from pictocli.options import Category, Form, Format, Preview, PreviewAs, Print0
 from pictocli.previewing import with_pictures
 from pictocli.records import ImageDetail, Label, LibraryInfo
@@ -113,6 +112,8 @@ def _plot(terminal: Terminal, file: str | None, form: Format | None, *, alone: b
     if terminal.form(form, False) == "table":
         terminal.histograms(found)
     else:
+        from pictocli.figures import Bin
+
         terminal.rows([each for histogram in found for each in histogram.bins], Bin, terminal.form(form, False))
 
 

@@ -22,7 +22,7 @@ from click.shell_completion import CompletionItem, ShellComplete
 from pictocli import defaults
 from pictocli.errors import PictoError
 from pictocli.glance import look
-from pictocli.library import default_path
+from pictocli.locations import config_path, default_path
 from pictocli.prefixes import Prefixes
 from pictocli.records import CATEGORIES
 from pictocli.shell_words import Typed, bash_line, fish_word, quoted
@@ -109,7 +109,7 @@ def _database(ahead: Sequence[str]) -> str:
         return os.path.expanduser(named[-1])
     if not os.environ.get("PICTO_DB"):
         with contextlib.suppress(PictoError):
-            held = defaults.read(defaults.config_path())
+            held = defaults.read(config_path())
             if held is not None and (placed := defaults.configured_db(held)) is not None:
                 return placed
     return default_path()

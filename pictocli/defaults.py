@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from pictocli.errors import ValidationError
 from pictocli.findings import Setting
-from pictocli.library import default_path
+from pictocli.locations import default_path
 from pictocli.toml_lines import FaultError
 
 if TYPE_CHECKING:
     from pictocli.configuration import Configuration, Value
 
 __all__ = [
-    "GLOBAL", "SHARED", "check", "config_path", "configured_db", "default_map", "key_of", "keys", "option_of", "read",
+    "GLOBAL", "SHARED", "check", "configured_db", "default_map", "key_of", "keys", "option_of", "read",
     "settings", "typed",
 ]  # fmt: skip
 
@@ -41,15 +40,6 @@ _KINDS = (
     (click.types.StringParamType, str, "a text in quotes"),
     (click.Choice, str, "a text in quotes"),
 )
-
-
-def config_path() -> str:
-    """PICTO_CONFIG, else config.toml in the platform's folder for a user's configuration."""
-    if named := os.environ.get("PICTO_CONFIG"):
-        return named
-    import platformdirs
-
-    return str(Path(platformdirs.user_config_dir("picto", appauthor=False)) / "config.toml")
 
 
 def read(path: str) -> Configuration | None:

@@ -21,6 +21,11 @@ class Bin:
     high: float | None = None
     count: int
 
+    def cells(self) -> list[list[str]]:
+        """Its line of TSV."""
+        ends = ["" if each is None else f"{each:.10g}" for each in (self.low, self.high)]
+        return [[self.histogram, self.label, *ends, str(self.count)]]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Histogram:

@@ -20,6 +20,10 @@ class Finding:
     text: str
     remedy: str | None = None
 
+    def cells(self) -> list[list[str]]:
+        """Its line of TSV."""
+        return [[self.state, self.subject, self.text, self.remedy or ""]]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
@@ -35,3 +39,7 @@ class Setting:
     source: str
     where: str
     in_force: bool
+
+    def cells(self) -> list[list[str]]:
+        """Its line of TSV, where it is in force."""
+        return [[self.key, self.value, self.where or self.source]] if self.in_force else []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Unpack, cast
 
 from pictocli.browsing import Browsing
@@ -12,6 +11,7 @@ from pictocli.errors import ValidationError, check_range
 from pictocli.exchanging import Exchanging
 from pictocli.grouped import Duplicates
 from pictocli.labels import carrying
+from pictocli.locations import default_path
 from pictocli.picturing import Picturing
 from pictocli.protocols import NoProgress, Progress
 from pictocli.questions import question
@@ -30,15 +30,6 @@ if TYPE_CHECKING:
 
 
 __all__ = ["MAX_LIMIT", "Library", "default_path", "labels", "open_library"]
-
-
-def default_path() -> str:
-    """PICTO_DB, else picto.db in the platform's folder for user data."""
-    if named := os.environ.get("PICTO_DB"):
-        return named
-    import platformdirs
-
-    return str(Path(platformdirs.user_data_dir("picto", appauthor=False)) / "picto.db")
 
 
 def labels(category: str | None = None, *, own: str | None = None) -> list[Label]:

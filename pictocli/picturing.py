@@ -6,13 +6,13 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Unpack
 
-from pictocli.figures import Histogram, MapReport
 from pictocli.labels import carrying
 from pictocli.questions import question
 from pictocli.reading import Reader, filtered
 from pictocli.records import Scope
 
 if TYPE_CHECKING:
+    from pictocli.figures import Histogram, MapReport
     from pictocli.filters import Filters
 
 __all__ = ["Picturing"]

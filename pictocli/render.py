@@ -11,11 +11,9 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol, runtime_checkable
 
 from pictocli.damage import Damage
-from pictocli.figures import Bin
-from pictocli.findings import Finding, Setting
 from pictocli.grouped import Copy, Group
 from pictocli.records import (
     Embedded,
@@ -30,12 +28,20 @@ from pictocli.records import (
 )
 from pictocli.reports import Change, Forgotten
 
-__all__ = ["FORMATS", "Row", "as_object", "write"]
+__all__ = ["FORMATS", "Celled", "Row", "as_object", "write"]
 
 FORMATS = ("table", "tsv", "csv", "json", "jsonl", "paths")
-Row = (
-    Image | Label | LibraryInfo | Embedded | IndexReport | Damage | Forgotten | Change | Group | Bin | Finding | Setting
-)
+
+
+@runtime_checkable
+class Celled(Protocol):
+    """A record that says itself what its lines of TSV are."""
+
+    def cells(self) -> list[list[str]]:
+        """Its lines, each a list of cells."""
+
+
+Row = Image | Label | LibraryInfo | Embedded | IndexReport | Damage | Forgotten | Change | Group | Celled
 
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 _FORMULA = re.compile(r"\A(?=[=+\-@\t\r\n＝＋－＠])")  # what a cell begins with that a spreadsheet runs, or drops
@@ -163,15 +169,10 @@ def _tsv(row: Row) -> list[list[str]]:
         return [[str(row.group), _how(each), each.path] for each in row.images]
     if isinstance(row, Damage):
         return [[row.what, str(row.count), row.example or "", row.remedy]]
-    if isinstance(row, Finding):
-        return [[row.state, row.subject, row.text, row.remedy or ""]]
-    if isinstance(row, Setting):
-        return [[row.key, row.value, row.where or row.source]] if row.in_force else []
     if isinstance(row, Forgotten):
         return [[str(row.images), row.path]]
-    if isinstance(row, Bin):
-        ends = ["" if each is None else f"{each:.10g}" for each in (row.low, row.high)]
-        return [[row.histogram, row.label, *ends, str(row.count)]]
+    if isinstance(row, Celled):
+        return row.cells()
     if isinstance(row, Label):
         return [[row.category, row.id, ",".join(row.aliases)]]
     if isinstance(row, Embedded):
@@ -218,7 +219,7 @@ def _columns(kind: type[Row]) -> list[str]:
     if issubclass(kind, Group):
         return ["group", *_columns(Copy), *_COPY]
     if not issubclass(kind, Image):
-        return [each.name for each in fields(kind)]
+        return [each.name for each in fields(kind)]  # type: ignore[arg-type]  # of dataclasses, every one
     fitting = [name for name in _IMAGE if name not in ("score", "parts")]  # a CSV has one header for all questions
     names = [name for name in fitting if name in kind.__dataclass_fields__]
     if issubclass(kind, ImageDetail | Exported):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import quote_from_bytes
 
 from rich.cells import cell_len, chop_cells
@@ -15,7 +16,6 @@ from pictocli.cells import how, local, pairs, recall, scored, short, top
 from pictocli.charts import text
 from pictocli.damage import Damage
 from pictocli.display import bar, crop, fraction, pad, percent, printable, shorten, shown_path, size_of
-from pictocli.figures import Histogram
 from pictocli.grouped import Group
 from pictocli.records import (
     CATEGORIES,
@@ -28,6 +28,9 @@ from pictocli.records import (
 )
 from pictocli.reports import Forgotten
 from pictocli.urls import is_url, is_web
+
+if TYPE_CHECKING:
+    from pictocli.figures import Histogram
 
 __all__ = ["Page"]
 

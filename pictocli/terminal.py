@@ -12,7 +12,6 @@ from pictocli.cells import mended, sentence
 from pictocli.damage import Damage, RepairReport
 from pictocli.display import counted, marked, pad, printable, shown_path, size_of, time_of
 from pictocli.errors import ExpressionError, NotFoundError, PictoError, ValidationError
-from pictocli.findings import Finding, Setting
 from pictocli.grouped import Duplicates, Group
 from pictocli.library import MAX_LIMIT, Library, open_library
 from pictocli.options import Format
@@ -94,11 +93,6 @@ class Terminal:
         Page(self._console()).histograms(histograms)
 
     def _table(self, rows: Sequence[Any], kind: type[Row], references: Sequence[str] | None) -> None:
-        if kind in (Finding, Setting):
-            from pictocli.checklist import show_findings, show_settings
-
-            (show_findings if kind is Finding else show_settings)(self._console(), rows)
-            return
         page = self._page()
         if references:
             page.heading(references[0])
@@ -118,6 +112,10 @@ class Terminal:
             page.detail(rows[0])
         elif kind is LibraryInfo:
             page.info(rows[0])
+        else:
+            from pictocli.checklist import show_checklist
+
+            show_checklist(self._console(), rows, kind)
 
     def _page(self) -> Page:
         from pictocli.tables import Page

@@ -54,7 +54,7 @@ def guard(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
     (base / "home").mkdir()
     for name, place in HOMES.items():
         monkeypatch.setenv(name, str(base / place))
-    for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "CLICOLOR_FORCE"):
+    for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "CLICOLOR_FORCE"):
         monkeypatch.delenv(name, raising=False)
     return base / "home"
 

@@ -170,6 +170,6 @@ def floor() -> set[str]:
 def test_questions_import_little_beside_the_command_line(
     asked: str, library: pictocli.Library, floor: set[str]
 ) -> None:
-    """47 modules when this was written, 33 of them picto's own; each costs about half a millisecond."""
+    """63 modules when this was written, 41 of them picto's own and nine for platformdirs; each costs about .4 ms."""
     call = f"from pictocli.cli import main; main({['--db', library.path, *asked.split()]!r})"
-    assert len(modules(call) - floor) <= 50
+    assert len(modules(call) - floor) <= 64
