@@ -27,12 +27,13 @@ from axe_playwright_python.sync_playwright import Axe
 from pictures import make_pdf, scene
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Error, Page, expect, sync_playwright
-from program import PICTO, Given, environment
+from program import PICTO, Given, environment, make_world
 
 import pictocli
 from pictocli import hub
 from pictocli.candidates import IndexOptions, Target
 from pictocli.indexing import Indexer
+from pictocli.kinds import IMAGE_SUFFIXES
 from pictocli.protocols import NoProgress
 from pictocli.schema import connect
 from pictocli.sqlite import SqliteStore
@@ -43,6 +44,7 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 DEADLINE = 60_000  # ms; for a busy machine: nothing waits so long when all is well
 expect.set_options(timeout=DEADLINE)
 MANY = 640
+OF_EVERY_BROWSER = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".pdf"}  # image/* has these
 ODD = ["<b>bold<b>.png", '"><img src=x onerror=alert(1)>.png', "a name that is " + "very " * 30 + "long.png"]
 WIDE, TALL = (1800, 60), (40, 900)
 DESKTOP: dict[str, Any] = {"viewport": {"width": 1440, "height": 900}}
@@ -88,10 +90,10 @@ class Gallery:
 
 
 @contextlib.contextmanager
-def browsing(database: Path) -> Iterator[Gallery]:
+def browsing(database: Path, *more: str) -> Iterator[Gallery]:
     process = subprocess.Popen(
-        [PICTO, "--db", database, "browse", "--no-open"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env=environment(PYTHONUNBUFFERED="1"), start_new_session=True,
+        [PICTO, "--db", database, "browse", "--no-open", *more], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, env=environment(PYTHONUNBUFFERED="1"), start_new_session=True,
     )  # fmt: skip
     assert process.stdout
     assert process.stderr
@@ -275,6 +277,8 @@ def test_a_dropped_picture_finds_its_like(samples: Gallery, opened: Callable[...
     page.wait_for_url(re.compile("like=d"))
     assert names(page)[0] == "cat-chelsea.jpg"
     expect(page.locator(".reference img")).to_be_visible()
+    offered = (page.locator("#file").get_attribute("accept") or "").split(",")
+    assert {"image/*", "application/pdf"} | (IMAGE_SUFFIXES - OF_EVERY_BROWSER) == set(offered)
     page.locator("#file").set_input_files(SAMPLES / "vehicles" / "pink-bicycle.jpg")
     expect(page.locator(".cell .name").first).to_have_text("pink-bicycle.jpg")
 
@@ -531,6 +535,40 @@ def test_the_tray_keeps_copies_and_downloads(samples: Gallery, opened: Callable[
         assert sorted(Path(name).name for name in archive.namelist()) == sorted(chosen)
     page.get_by_role("button", name="Clear").click()
     expect(page.locator("#tray")).to_be_hidden()
+
+
+def choose(page: Page, *ids: int) -> None:
+    for image_id in ids:
+        page.locator(f"#i{image_id}").hover()
+        page.locator(f"#i{image_id} .pick").click()
+
+
+def test_a_selection_is_one_librarys_and_copies_what_can_be_pasted(
+    many_db: Path, model: str, opened: Callable[..., Page], tmp_path: Path
+) -> None:
+    world = make_world(tmp_path, model) / "picto.db"
+    with browsing(world) as gallery:
+        page = opened(gallery)
+        page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        for ids, said in (
+            ([11], "Nothing is copied; 1 left out: its name has control characters"),
+            ([1], "Copied 1 path; 1 left out: its name has control characters"),
+            ([9], "Copied 1 path; 2 left out: their names have control characters or bytes that are not UTF-8"),
+        ):
+            choose(page, *ids)
+            page.get_by_role("button", name="Copy paths").click()
+            expect(page.locator("#toast")).to_have_text(said)
+        assert page.evaluate("navigator.clipboard.readText()") == str(tmp_path / "holiday" / "beach.jpg")
+        assert gallery.wrong == []
+        port = gallery.host.partition(":")[2]
+    for database, count in ((many_db, None), (world, "3 selected")):
+        with browsing(database, "--port", port) as gallery:
+            page.goto(gallery.url)
+            if count is None:
+                expect(page.locator(".cell").first).to_be_visible()
+                expect(page.locator("#tray")).to_be_hidden()
+            else:
+                expect(page.locator("#tray .count")).to_have_text(count)
 
 
 def test_detail_tells_what_is_known(samples: Gallery, opened: Callable[..., Page]) -> None:

@@ -369,8 +369,12 @@ def test_a_selection_leaves_as_paths_and_as_a_zip(form: str, world: Path, client
     sent: dict[str, Any] = {"json": {"ids": ids}} if form == "json" else {"data": {"ids": ",".join(map(str, ids))}}
     with pictocli.open(world / "picto.db") as library:
         images = [library.show(each) for each in ids]
-    text = client.post("/paths", **sent).content
-    assert text == b"".join(os.fsencode(image.path) + b"\n" for image in images)
+    told = client.post("/paths", **sent).json()
+    odd = {9: "bytes that are not UTF-8", 10: "control characters", 11: "control characters", 13: "control characters"}
+    assert told["paths"] == [image.path for image in images if image.image_id not in odd]
+    assert told["left_out"] == [
+        {"path": printable(image.path), "has": odd[image.image_id]} for image in images if image.image_id in odd
+    ]
     answer = client.post("/download", **sent)
     assert answer.headers["content-disposition"] == 'attachment; filename="picto.zip"'
     archive = zipfile.ZipFile(io.BytesIO(answer.content))
@@ -387,8 +391,10 @@ def test_a_selection_leaves_as_paths_and_as_a_zip(form: str, world: Path, client
 @pytest.mark.parametrize(
     "body",
     [b"", b"ids=", b"ids=x", b"{", b'{"ids": 5}', b'{"ids": [null]}', b'{"ids": []}', b"[" * 9999, b"\xff", b"other=1",
-     b"ids=" + b"1" * 5000, ("ids=" + ",".join(map(str, range(10_001)))).encode(), b'{"ids": [[1]]}'],
-    ids=lambda body: repr(body[:12]),
+     b"ids=" + b"1" * 5000, ("ids=" + ",".join(map(str, range(10_001)))).encode(), b'{"ids": [[1]]}',
+     b'{"ids": [Infinity]}', b'{"ids": [1e400]}', b'{"ids": [NaN]}', b'{"ids": [1.5]}', b'{"ids": [true]}',
+     b'{"ids": "12"}', b'{"ids": {"1": 2}}', b'{"ids": ["1"]}'],
+    ids=lambda body: repr(body[:17]),
 )  # fmt: skip
 def test_what_is_no_selection(body: bytes, client: TestClient) -> None:
     for path in ("/paths", "/download"):
@@ -398,6 +404,7 @@ def test_what_is_no_selection(body: bytes, client: TestClient) -> None:
 def test_a_selection_with_an_image_that_is_none(client: TestClient) -> None:
     assert client.post("/paths", json={"ids": [1, 999]}).status_code == 404
     assert client.post("/paths", json={"ids": [-1]}).status_code == 404
+    assert client.post("/paths", json={"ids": [10**30]}).status_code == 404
     assert client.post("/paths", content=b"ids=1" + b"," * 1_000_001).status_code == 400
 
 
@@ -452,6 +459,45 @@ def test_what_cannot_be_answered_is_a_sentence(path: str, code: int, sentence: s
     page = seen(client, path, code)
     assert sentence in page.heading
     assert "Traceback" not in page.text
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/image/999", "/?like=999", "/?q=...", "/?objects=qqqqqqqqqqqq", "/?after=2020&before=2019",
+     "/?dataset=nowhere", "/?dataset=odd&folder=nowhere"],
+)  # fmt: skip
+def test_errors_give_no_advice_for_the_command_line(path: str, client: TestClient) -> None:
+    told = client.get(path)
+    assert told.status_code in (400, 404)
+    assert not re.search(r"picto [a-z]|--[a-z]", Seen(told.text).text)
+
+
+def test_errors_name_what_is_near(client: TestClient) -> None:
+    assert "nearest: car" in seen(client, "/?objects=carr", 400).heading
+
+
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        ("like=1", "3 of 13 in the whole library at 0.60 or above"),
+        ("like=1&dataset=holiday", "2 of 4 in holiday at 0.60 or above"),
+        ("like=1&dataset=holiday&folder=crete&threshold=0.5", "2 of 3 in holiday, folder crete at 0.50 or above"),
+    ],
+)
+def test_more_like_this_says_where_it_looked(query: str, told: str, client: TestClient) -> None:
+    assert told in seen(client, f"/?{query}").heading
+
+
+def test_what_a_browser_keeps_is_kept_by_library(world: Path, tmp_path: Path, client: TestClient) -> None:
+    def key(client: TestClient, path: str) -> str:
+        return next(each["data-library"] for tag, each in seen(client, path).tags if tag == "body")
+
+    shutil.copy(world / "picto.db", tmp_path)
+    assert re.fullmatch("[0-9a-f]{12}", key(client, "/"))
+    assert key(client, "/") == key(client, "/image/1")
+    with opened(world / "picto.db") as again, opened(tmp_path / "picto.db") as other:
+        assert key(again, "/") == key(client, "/")
+        assert key(other, "/") != key(client, "/")
 
 
 def test_a_fault_of_ours_is_a_sentence_too(world: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
@@ -542,6 +588,54 @@ def test_odd_names_are_shown_and_saved(at: int, world: Path, client: TestClient)
 
 
 # -- more than one at a time -----
+
+
+@pytest.mark.parametrize("path", ["/", "/page", "/?like=1", "/image/1", "/image/1/panel"])
+def test_a_disk_that_sleeps_keeps_nothing_else_waiting(
+    path: str, client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asleep, awake = threading.Event(), threading.Event()
+
+    def lexists(_: str) -> bool:
+        asleep.set()
+        return awake.wait(60)
+
+    with ThreadPoolExecutor(2) as pool:
+        try:
+            monkeypatch.setattr(os.path, "lexists", lexists)
+            page = pool.submit(client.get, path)
+            assert asleep.wait(30)
+            assert pool.submit(client.get, "/status").result(30).status_code == 200
+            assert not page.done()
+        finally:
+            awake.set()
+        assert page.result(60).status_code == 200
+
+
+def test_two_pictures_are_looked_at_at_a_time(world: Path, client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, real, one = (world / "holiday" / HOLIDAY[0]).read_bytes(), dropped.Dropped.put, threading.Lock()
+    now, most, two = 0, 0, threading.Event()
+
+    def put(self: dropped.Dropped, data: bytes) -> str:
+        nonlocal now, most
+        with one:
+            now += 1
+            most = max(most, now)
+            if now == 2:
+                two.set()
+        assert two.wait(60)
+        time.sleep(0.05)  # a third that is let in comes meanwhile
+        try:
+            return real(self, data)
+        finally:
+            with one:
+                now -= 1
+
+    monkeypatch.setattr(dropped.Dropped, "put", put)
+    with ThreadPoolExecutor(6) as pool:
+        codes = list(pool.map(lambda _: client.post("/look", content=data).status_code, range(6)))
+    assert codes == [200] * 6
+    assert most == 2
 
 
 def test_many_ask_at_once(client: TestClient) -> None:

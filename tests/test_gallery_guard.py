@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import re
 import shutil
@@ -219,6 +220,20 @@ def test_only_our_own_pages_send(path: str, headers: dict[str, str | None], let_
     given = {name: value and value.format(port=server.port) for name, value in headers.items()}
     answer = server.ask(path, "POST", body="ids=1", **given)
     assert answer.code == (403 if not let_in else 415 if path == "/look" else 200)
+
+
+def test_no_path_that_a_shell_would_run_is_given_to_paste(server: Server) -> None:
+    answer = server.ask("/paths", "POST", body='{"ids": [1, 9, 10, 11]}')  # caf\xe9, an ESC, a newline
+    assert (answer.code, answer.headers["content-type"]) == (200, "application/json")
+    told = json.loads(answer.body)
+    assert [path.rpartition("/")[2] for path in told["paths"]] == ["beach.jpg"]
+    assert [(each["path"].rpartition("/")[2], each["has"]) for each in told["left_out"]] == [
+        (r"caf\xe9.png", "bytes that are not UTF-8"),
+        (r"esc\x1b[31m.png", "control characters"),
+        (r"new\x0aline.png", "control characters"),
+    ]
+    for body in ('{"ids": [Infinity]}', '{"ids": [1e400]}', '{"ids": "1"}', "ids=1e400"):
+        assert server.ask("/paths", "POST", body=body).code == 400
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT", "POST"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import secrets
 import threading
@@ -25,6 +26,7 @@ __all__ = ["COUNTING", "Asked"]
 COUNTING = 0.2  # seconds that counting may take
 _KEPT, _LONG = 16, 30.0  # rankings, and seconds for which one is as good as new: all its pages are cut from one
 _OF_ALL = "Counted in the whole library, not among the best matches."
+_LOOKS, _CHECKS = 2, 8  # pictures that are taken at a time; pages that wait for disks
 _FIELDS = {"folders": ("dataset", "folder"), "months": ("after", "before"), **{each: (each,) for each in CATEGORIES}}
 
 
@@ -40,6 +42,7 @@ class Asked:
         self._asker = Asker(self.path)
         self.pages, self.counts = Lane([first]), Lane([open_library(self.path)])
         self.asks, self.pictures = Lane([self._asker]), Lane([open_library(self.path) for _ in range(_pictures())])
+        self.looks, self.checks = asyncio.Semaphore(_LOOKS), asyncio.Semaphore(_CHECKS)
         self.dropped = Dropped(secrets.token_bytes(16))
         self._answers: OrderedDict[State, tuple[float, Answer]] = OrderedDict()
         self._counting: asyncio.Task[Facets] | None = None
@@ -54,6 +57,13 @@ class Asked:
         """Close what is open."""
         for lane in (self.pages, self.counts, self.asks, self.pictures):
             lane.close()
+
+    @property
+    def key(self) -> str:
+        """Another one for another library, which one server's pages may have at the address of the last one's."""
+        path, found = os.path.realpath(self.path), os.stat(self.path)
+        named = f"{path} {found.st_dev} {found.st_ino}".encode("utf-8", "backslashreplace")
+        return hashlib.sha256(named).hexdigest()[:12]
 
     @property
     def model(self) -> tuple[str, str]:

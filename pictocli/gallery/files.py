@@ -6,6 +6,7 @@ import hashlib
 import os
 import stat
 import time
+import unicodedata
 import zipfile
 from collections.abc import Iterator, Sequence
 from typing import IO, NamedTuple, cast
@@ -18,7 +19,7 @@ from pictocli.library import Library
 from pictocli.records import Image
 from pictocli.urls import is_url
 
-__all__ = ["PLACEHOLDER", "WIDTHS", "Original", "Small", "named", "original", "small", "zipped"]
+__all__ = ["PLACEHOLDER", "WIDTHS", "Original", "Small", "named", "original", "small", "unpasteable", "zipped"]
 
 WIDTHS = (160, 320, 480, 640, 960, 1280, 1600, 1920)  # px of small pictures: few, so that browsers keep few
 _BLOCK = 2**18  # bytes
@@ -66,7 +67,7 @@ def original(image: Image) -> Original:
             f"{printable(path)} is not there, or cannot be read", "bring its disk or folder back"
         ) from exc
     if kind == "other":
-        raise NotFoundError(f"{printable(path)} is no picture any more", "picto index looks at it again")
+        raise NotFoundError(f"{printable(path)} is no picture any more", "index its folder again")
     return Original(path, printable(image.filename))
 
 
@@ -77,6 +78,14 @@ def _unwaiting(path: str, flags: int) -> int:
 def named(library: Library, ids: Sequence[int]) -> list[Image]:
     """Images in the order of these ids. Raises NotFoundError for one that is none."""
     return [library.show(each) for each in ids]
+
+
+def unpasteable(path: str) -> str | None:
+    """What a path has that no shell should be given by pasting: a newline ends a line there, which is then run."""
+    kinds = {unicodedata.category(each) for each in path}
+    if "Cc" in kinds:
+        return "control characters"
+    return "bytes that are not UTF-8" if "Cs" in kinds else None
 
 
 def zipped(images: Sequence[Image]) -> Iterator[bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -23,13 +24,18 @@ _TYPES = {
     ".png": "image/png",
     ".ico": "image/x-icon",
 }
+_COMMAND_LINE = re.compile(r"(?<!\S)(picto [a-z]|--[a-z])")  # a command or an option: how to ask elsewhere
 _YEAR = "private, max-age=31536000, immutable"
 
 
 class Pages:
-    """Makes pages. Every value is escaped, whatever it holds; a name that a template misses is an error."""
+    """Makes pages. Every value is escaped, whatever it holds; a name that a template misses is an error.
 
-    def __init__(self) -> None:
+    library: names the library to what a browser keeps, which is another library's at another start.
+    """
+
+    def __init__(self, library: str) -> None:
+        self._library = library
         self._made = jinja2.Environment(
             loader=jinja2.FileSystemLoader(_HERE / "templates"), autoescape=True, undefined=jinja2.StrictUndefined,
             trim_blocks=True, lstrip_blocks=True, auto_reload=False,
@@ -54,7 +60,9 @@ class Pages:
 
     def text(self, template: str, **context: Any) -> str:
         """A page, or a part of one."""
-        return self._made.get_template(template).render(version=self.version, home="/", **context)
+        return self._made.get_template(template).render(
+            version=self.version, home="/", library_key=self._library, **context
+        )
 
     def answer(self, template: str, code: int = 200, **context: Any) -> Response:
         """A page as an answer. Half a surrogate pair, which is no UTF-8, is spelled out."""
@@ -69,6 +77,6 @@ class Pages:
         """The page that says what went wrong, and what to do."""
         title = {400: "Cannot be asked like this", 404: "Not found"}.get(status, "Something went wrong")
         links = [{"text": "All images", "url": "/"}]
-        return self.answer(
-            "error.html", status, status=status, title=title, message=str(error), hint=error.hint, links=links
-        )
+        asked_wrong = status in (400, 404)
+        hint = None if asked_wrong and error.hint and _COMMAND_LINE.search(error.hint) else error.hint
+        return self.answer("error.html", status, status=status, title=title, message=str(error), hint=hint, links=links)

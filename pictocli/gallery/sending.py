@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 
+from pictocli.display import printable
 from pictocli.errors import NotFoundError, PictoError, TakenError, UnreadableError, ValidationError
 from pictocli.gallery import files
 from pictocli.gallery.asked import Asked
@@ -109,10 +110,11 @@ class Sending:
     async def look(self, request: Request) -> Response:
         """Take a picture to find more like it."""
         try:
-            data = await _body(request, LARGEST)
-            if not await self.asked.images():
-                raise TakenError("this library holds no images yet", "picto index FOLDER fills it")
-            key = await run_in_threadpool(self.asked.dropped.put, data)
+            async with self.asked.looks:  # each holds its file and its pixels
+                data = await _body(request, LARGEST)
+                if not await self.asked.images():
+                    raise TakenError("this library holds no images yet", "picto index FOLDER fills it")
+                key = await run_in_threadpool(self.asked.dropped.put, data)
         except PictoError as exc:
             code = {UnreadableError: 415, ValidationError: 413, TakenError: 409}.get(type(exc), 500)
             return JSONResponse({"error": str(exc), "hint": exc.hint}, code)
@@ -120,11 +122,12 @@ class Sending:
 
     @told
     async def paths(self, request: Request) -> Response:
-        """The full paths of images, a line each."""
+        """The full paths of images, to be pasted; apart from them, spelled out, those that a shell would not take."""
         ids = _ids(await _body(request, _BODY))
         images = await self.asked.pictures.ask(lambda library: files.named(library, ids))
-        text = "".join(f"{image.path}\n" for image in images)
-        return Response(text.encode("utf-8", "surrogateescape"), media_type="text/plain; charset=utf-8")
+        found = [(image.path, files.unpasteable(image.path)) for image in images]
+        left = [{"path": printable(path), "has": odd} for path, odd in found if odd]
+        return JSONResponse({"paths": [path for path, odd in found if not odd], "left_out": left})
 
     @told
     async def download(self, request: Request) -> Response:
@@ -158,10 +161,15 @@ def _ids(body: bytes) -> list[int]:
     hint = 'send {"ids": [1, 2]} or ids=1,2'
     try:
         text = body.decode("ascii")
-        named = json.loads(text)["ids"] if text.lstrip().startswith("{") else ",".join(parse_qs(text)["ids"]).split(",")
-        ids = list(dict.fromkeys(int(each) for each in named))
+        if text.lstrip().startswith("{"):
+            ids = json.loads(text)["ids"]
+            if not isinstance(ids, list) or any(type(each) is not int for each in ids):  # True is an int, too
+                raise ValueError
+        else:
+            ids = [int(each) for each in ",".join(parse_qs(text)["ids"]).split(",")]
     except (ValueError, TypeError, KeyError, RecursionError) as exc:
         raise ValidationError("that is no selection of images", hint) from exc
+    ids = list(dict.fromkeys(ids))
     if not 0 < len(ids) <= _MOST:
         raise ValidationError(f"a selection is of 1 to {_MOST:,} images", hint)
     return ids

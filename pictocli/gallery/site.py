@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -30,7 +31,8 @@ __all__ = ["Site", "site"]
 
 def site(path: str | os.PathLike[str] | None, hosts: Collection[str], token: str | None) -> Guard:
     """The application, as `pictocli.gallery.app` describes it."""
-    return Site(Asked(path), Pages()).application(hosts, token or secrets.token_urlsafe(32))
+    asked = Asked(path)
+    return Site(asked, Pages(asked.key)).application(hosts, token or secrets.token_urlsafe(32))
 
 
 class Site(Sending):
@@ -76,7 +78,7 @@ class Site(Sending):
     async def cells(self, request: Request) -> Response:
         """The images of a page alone."""
         state = parsed(request.scope["query_string"])
-        return self.pages.answer("_cells.html", **_cells(state, await self.asked.listing(state)))
+        return self.pages.answer("_cells.html", **await self._cells(state, await self.asked.listing(state)))
 
     @told
     async def facets(self, request: Request) -> Response:
@@ -106,7 +108,7 @@ class Site(Sending):
             total=listing.total, chips=words.chips(state), clear=words.clear(state), reference=reference,
             empty=words.nothing(state, listing, images), facets=counted, facets_url=f"/facets{state.query()}",
             start="/" + state.but().query() if listing.at else None, sorts=words.sorts(state),
-            library=printable(os.path.basename(self.asked.path)), **_cells(state, listing),
+            library=printable(os.path.basename(self.asked.path)), **await self._cells(state, listing),
         )  # fmt: skip
 
     async def _counted(self, state: State) -> dict[str, Any]:
@@ -139,8 +141,16 @@ class Site(Sending):
         reference = await self.asked.detail(int(state.like)) if state.like.isdigit() else None
         answer = await self.asked.answer(state) if ranks(state) else None
         place, document = await self.asked.place(state, image_id), await self.asked.document(image_id)
-        seen = detail.shown(image, state, place, document, answer, reference)
+        seen = await self._checked(lambda: detail.shown(image, state, place, document, answer, reference))
         return self.pages.answer(template, state=state, image=seen)
+
+    async def _cells(self, state: State, listing: Listing) -> dict[str, Any]:
+        return await self._checked(lambda: _cells(state, listing))
+
+    async def _checked(self, made: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """What looks whether files are there, in a thread: a disk that sleeps keeps nothing else waiting."""
+        async with self.asked.checks:
+            return await run_in_threadpool(made)
 
 
 def _cells(state: State, listing: Listing) -> dict[str, Any]:

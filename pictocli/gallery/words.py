@@ -31,8 +31,10 @@ def summary(state: State, listing: Listing, images: int) -> str:
         return counted(total, "image") if total == images else f"{total:,} of {counted(images, 'image')}"
     capped, of = total == MAX_LIMIT, f"{answer.considered:,}"
     if state.like and not state.q:
-        above = f"at {state.threshold:.2f} or above"
-        return f"The {total} nearest of {of}, {above}" if capped else f"{total:,} of {of} {above}"
+        where = f"in {printable(state.dataset)}" if state.dataset else "in the whole library"
+        where += f", folder {printable(state.folder)}" if state.folder else ""
+        above = f"{where} at {state.threshold:.2f} or above"
+        return f"The {total} nearest of {of} {above}" if capped else f"{total:,} of {of} {above}"
     told = f" for “{printable(state.q)}”" if state.q else ""
     return f"The {total} best of {of}{told}" if capped else f"{total:,} of {of}{told}"
 

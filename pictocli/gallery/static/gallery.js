@@ -211,7 +211,7 @@ async function returnToPlace() {
 
 // ---- Selection -----------------------------------------------------------------------------------------------------
 
-const KEPT = "picto-selected";
+const KEPT = `picto-selected ${document.body.dataset.library}`; // another library may be served here later
 const MOST = 10000; // as many as the server takes at once
 let selected = new Map(JSON.parse(sessionStorage.getItem(KEPT) || "[]")); // id → address of a thumbnail
 let touched = null, origin = null;
@@ -272,16 +272,23 @@ async function copyPaths() {
   const body = JSON.stringify({ ids: [...selected.keys()].map(Number) });
   const headers = { "Content-Type": "application/json" };
   const answer = await reach("/paths", { method: "POST", headers, body, retry: copyPaths });
-  if (!answer) return;
-  const text = await answer.text(), lines = text.split("\n").filter(Boolean).length;
+  if (!answer) return undefined;
+  const { paths, left_out: left } = await answer.json(), text = paths.join("\n");
+  const copied = `Copied ${paths.length === 1 ? "1 path" : `${paths.length.toLocaleString("en")} paths`}`;
+  const has = [...new Set(left.map((each) => each.has))].join(" or "); // what a shell would not take as text
+  const whose = left.length === 1 ? "its name has" : "their names have";
+  const rest = left.length ? `; ${left.length.toLocaleString("en")} left out: ${whose} ${has}` : "";
+  if (!paths.length) return say(`Nothing is copied${rest}`);
   try {
     await navigator.clipboard.writeText(text);
-    say(lines === 1 ? "Copied 1 path" : `Copied ${lines.toLocaleString("en")} paths`);
+    say(copied + rest);
   } catch { // no permission: to be copied by hand
     $("#paths textarea").value = text;
+    $("#paths p").textContent = rest.slice(2);
     $("#paths").showModal();
     $("#paths textarea").select();
   }
+  return undefined;
 }
 
 $("#copy").addEventListener("click", copyPaths);
