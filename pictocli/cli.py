@@ -79,6 +79,10 @@ class _Command(typer.core.TyperCommand):
 
     def invoke(self, ctx: click.Context) -> int:
         """Run it. Click takes any pipe that breaks for standard output, and ends quietly: others are errors."""
+        if ctx.default_map:
+            from pictocli import defaults
+
+            defaults.give_way(ctx)
         try:
             code: int = super().invoke(ctx)
         except BrokenPipeError as exc:
@@ -185,7 +189,7 @@ def _defaults(parser: click.Group, rest: Sequence[str]) -> dict[str, Any] | None
         held = defaults.read(path)
         return None if held is None else defaults.default_map(parser, _MODULES, held)
     except PictoError:
-        if rest[:1] and (rest[0] in _IN_ANY_CASE or {"--help", "-h"} & set(rest)):
+        if rest[:1] and (rest[0] in (*_IN_ANY_CASE, "--version") or {"--help", "-h"} & set(rest)):
             return None
         raise
 
@@ -193,6 +197,8 @@ def _defaults(parser: click.Group, rest: Sequence[str]) -> dict[str, Any] | None
 def _usage(exc: click.UsageError) -> ValidationError:
     """Click's complaint in our form: one sentence, and the remedy as a hint."""
     message, _, guesses = exc.format_message().partition(" Did you mean ")
+    if isinstance(exc, click.MissingParameter):
+        message = message.partition(". Choose from")[0]  # a list over several lines: its name says them
     message = message.rstrip(".")
     nearest = re.findall(r"'([^']+)'", guesses.partition("?")[0])
     hint = f"{exc.ctx.command_path if exc.ctx else 'picto'} --help"

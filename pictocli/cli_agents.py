@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import traceback
 from typing import Annotated
@@ -66,7 +67,8 @@ def mcp(
 
     def ready(there: bool, path: str) -> None:
         if not there:
-            terminal.warning(f"there is no database at {path} yet: picto index FOLDER makes one")
+            what = f"{path} is empty" if os.path.exists(path) else f"there is no database at {path} yet"
+            terminal.warning(f"{what}: picto index FOLDER makes one")
         if sys.stdin.isatty():
             terminal.talk("Waiting for an agent on standard input: Ctrl-C ends it")
             terminal.hint(f"an agent's program starts it, by a setting such as {_SETTINGS}")

@@ -16,7 +16,7 @@ __all__ = ["browse"]
 def browse(
     ctx: typer.Context,
     port: Annotated[
-        int, typer.Option("--port", metavar="N", min=0, max=65535, help="Answer at this port [default: a free one].")
+        int, typer.Option("--port", metavar="N", min=0, max=65535, help="Answer at this port; 0: a free one.")
     ] = 0,
     no_open: Annotated[bool, typer.Option("--no-open", help="Print the address only; open no browser.")] = False,
 ) -> int:

@@ -14,7 +14,7 @@ from pictocli.display import printable, shown_path
 from pictocli.errors import ValidationError
 from pictocli.findings import Setting
 from pictocli.locations import config_path
-from pictocli.options import Form
+from pictocli.options import RowForm
 from pictocli.terminal import Terminal
 from pictocli.toml_lines import FaultError
 
@@ -37,7 +37,7 @@ class ConfigAction(StrEnum):
 def config(
     ctx: typer.Context,
     action: Annotated[
-        ConfigAction, typer.Argument(metavar="[list|get|set|unset|path]", help="What to do [default: list].")
+        ConfigAction, typer.Argument(metavar="[list|get|set|unset|path]", help="What to do.")
     ] = ConfigAction.list,
     key: Annotated[
         str | None, typer.Argument(metavar="[KEY]", help="similar.threshold for one command; db, device for all.")
@@ -45,7 +45,7 @@ def config(
     values: Annotated[
         list[str] | None, typer.Argument(metavar="[VALUE...]", help="The new default; several for what is repeatable.")
     ] = None,
-    form: Form = None,
+    form: RowForm = None,
 ) -> int:
     """Your own defaults for options, in one TOML file.
 
@@ -73,15 +73,15 @@ def config(
     held = read_configuration(path)
     root = ctx.find_root()
     assert isinstance(root.command, click.Group)
+    given = root.get_parameter_source("db") is click.core.ParameterSource.COMMANDLINE
+    found = defaults.settings(held, terminal.settings.db if given else None)
     if action is ConfigAction.list:
-        given = root.get_parameter_source("db") is click.core.ParameterSource.COMMANDLINE
-        found = defaults.settings(held, terminal.settings.db if given else None)
         terminal.rows(found, Setting, terminal.form(form, False))
         defaults.check(root.command, root.command.commands, held)
         return 0
     assert key is not None
     if action is ConfigAction.get:
-        return _get(terminal, root.command, held, key)
+        return _get(terminal, root.command, held, key, found)
     if action is ConfigAction.unset:
         return _unset(terminal, held, key)
     return _set(terminal, root.command, held, key, values or [])
@@ -106,8 +106,11 @@ def _option(group: click.Group, key: str) -> click.Option:
         raise ValidationError(str(exc), "picto COMMAND --help lists a command's options") from exc
 
 
-def _get(terminal: Terminal, group: click.Group, held: Configuration, key: str) -> int:
-    value = held.value(defaults.key_of(key))
+def _get(terminal: Terminal, group: click.Group, held: Configuration, key: str, found: list[Setting]) -> int:
+    parts = defaults.key_of(key)
+    now = next((each for each in found if each.key == ".".join(parts) and each.in_force), None)
+    plain = now is not None and (now.source != "config" or now.key == "db")
+    value = now.value if now is not None and plain else held.value(parts)
     if value is None:
         _option(group, key)
         terminal.talk(f"{printable(key)} is not set")

@@ -17,7 +17,7 @@ from pictocli.display import counted, shown_path
 from pictocli.findings import Finding
 from pictocli.library import default_path
 from pictocli.locations import config_path
-from pictocli.options import Form
+from pictocli.options import RowForm
 from pictocli.terminal import Terminal
 
 __all__ = ["doctor"]
@@ -28,7 +28,7 @@ def doctor(
     deep: Annotated[
         bool, typer.Option("--deep", help="Load torch and the model too, and run them; read all of the database.")
     ] = False,
-    form: Form = None,
+    form: RowForm = None,
 ) -> int:
     """Whether all is well here, and what would be chosen.
 

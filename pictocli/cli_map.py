@@ -45,7 +45,7 @@ def map(  # noqa: A001 - the command's name
     ctx: typer.Context,
     file: Annotated[str, typer.Argument(metavar="FILE.html|.svg|.png", help="What to draw it in.")],
     layout: Annotated[
-        Layout, typer.Option("--layout", metavar="NAME", help="umap or pca [default: umap, where it is installed].")
+        Layout, typer.Option("--layout", metavar="NAME", help="umap, pca or auto: umap, where it is installed.")
     ] = Layout.auto,
     objects: Objects = None,
     scenes: Scenes = None,

@@ -10,7 +10,7 @@ import typer
 from pictocli.damage import Damage
 from pictocli.display import shown_path
 from pictocli.errors import ValidationError
-from pictocli.options import Category, Form, Format, Preview, PreviewAs, Print0
+from pictocli.options import Category, Form, Format, Preview, PreviewAs, Print0, RowForm
 from pictocli.previewing import with_pictures
 from pictocli.records import ImageDetail, Label, LibraryInfo
 from pictocli.terminal import Terminal
@@ -61,7 +61,7 @@ def info(
     plot: Annotated[
         bool, typer.Option("--plot", help="Histograms of its tags, dates, similarities and file sizes.")
     ] = False,
-    form: Form = None,
+    form: RowForm = None,
 ) -> int:
     """The database at a glance.
 
@@ -120,7 +120,7 @@ def _plot(terminal: Terminal, file: str | None, form: Format | None, *, alone: b
 def taxonomy(
     ctx: typer.Context,
     category: Annotated[Category | None, typer.Option("--category", help="One category only.")] = None,
-    form: Form = None,
+    form: RowForm = None,
 ) -> int:
     """The labels that tags are taken from, with aliases.
 

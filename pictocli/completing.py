@@ -218,7 +218,11 @@ class _Asked:
     def _keys(self, ctx: click.Context, typed: str) -> list[Item]:
         group = ctx.find_root().command
         assert isinstance(group, click.Group)
-        found = [key for key in defaults.keys(group) if key.startswith(typed)]
+        keys = defaults.keys(group)
+        if ctx.params.get("action") == "unset":
+            held = defaults.read(config_path())
+            keys = [".".join(key) for key in defaults.keys_set(held)] if held is not None else []
+        found = [key for key in keys if key.startswith(typed)]
         return [CompletionItem(key) for key in limited(found)]
 
 

@@ -15,14 +15,15 @@ import click
 from pictocli.errors import ValidationError
 from pictocli.findings import Setting
 from pictocli.locations import default_path
+from pictocli.settable import refusal, span
 from pictocli.toml_lines import FaultError
 
 if TYPE_CHECKING:
     from pictocli.configuration import Configuration, Value
 
 __all__ = [
-    "GLOBAL", "SHARED", "check", "configured_db", "default_map", "key_of", "keys", "option_of", "read",
-    "settings", "typed",
+    "GLOBAL", "SHARED", "check", "configured_db", "default_map", "give_way", "key_of", "keys", "keys_set",
+    "option_of", "read", "settings", "typed",
 ]  # fmt: skip
 
 GLOBAL = ("db", "color", "quiet", "verbose")
@@ -34,6 +35,11 @@ SHARED: Mapping[str, Sequence[str] | None] = {
 """Options of several commands that are set once for all that have them, or for these."""
 
 _OUTDONE = {"db": "PICTO_DB", "color": "NO_COLOR"}
+_GIVE_WAY: dict[str, dict[str, tuple[str, ...]]] = {
+    "": {"print0": ("form",), "everywhere": ("dataset", "folder")},
+    "duplicates": {"threshold": ("exact",), "exact": ("threshold",)},
+}
+"""By command, "" for all: what cannot go together with an option, by the names of their parameters."""
 _KINDS = (
     (click.types.IntParamType, int, "a whole number"),
     (click.types.FloatParamType, int | float, "a number"),
@@ -75,6 +81,15 @@ def default_map(group: click.Group, commands: Collection[str], held: Configurati
     return made
 
 
+def give_way(ctx: click.Context) -> None:
+    """Forget the defaults of the user's own that cannot go together with an option on the line, which goes first."""
+    for name, others in {**_GIVE_WAY[""], **_GIVE_WAY.get(ctx.info_name or "", {})}.items():
+        if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            for other in others:
+                if ctx.get_parameter_source(other) is click.core.ParameterSource.DEFAULT_MAP:
+                    ctx.params[other] = False if ctx.params[other] is True else None
+
+
 def check(group: click.Group, commands: Collection[str], held: Configuration) -> None:
     """Hold a configuration against the commands that `group` has. Raises ValidationError as `default_map` does."""
     try:
@@ -102,7 +117,14 @@ def configured_db(held: Configuration) -> str | None:
 def keys(group: click.Group) -> list[str]:
     """Every key that may be set, of the commands that `group` has."""
     own = [f"{name}.{key}" for name, command in group.commands.items() for key in _options(command)]
-    return [*GLOBAL, *SHARED, *own]
+    return [*GLOBAL, *SHARED, *(key for key in own if refusal(key) is None)]
+
+
+def keys_set(held: Configuration) -> list[tuple[str, ...]]:
+    """The keys that a configuration sets: those of all commands first."""
+    tables = [(key, value) for key, value in held.document.items() if isinstance(value, dict)]
+    alone = [(key,) for key, value in held.document.items() if not isinstance(value, dict)]
+    return [*alone, *((name, inner) for name, table in tables for inner in table)]
 
 
 def key_of(text: str) -> tuple[str, ...]:
@@ -113,7 +135,7 @@ def key_of(text: str) -> tuple[str, ...]:
 def option_of(group: click.Group, key: str) -> click.Option:
     """The option that a key sets the default of; of a shared one, that of one of its commands.
 
-    Raises FaultError, naming the nearest.
+    Raises FaultError for what may not be set, and for what is not there, naming the nearest.
     """
     parts = key_of(key)
     if len(parts) == 1:
@@ -124,6 +146,8 @@ def option_of(group: click.Group, key: str) -> click.Option:
     options = _options(group.commands[command])
     if name not in options:
         raise FaultError(f"picto {command} has no option {name!r} to set{_nearest(name, options)}", parts)
+    if why := refusal(".".join(parts)):
+        raise FaultError(f"{'.'.join(parts)} cannot be a default: {why}", parts)
     return options[name]
 
 
@@ -159,15 +183,14 @@ def settings(held: Configuration | None, db: str | None) -> list[Setting]:
 def _configured(held: Configuration, db_given: bool) -> Iterator[Setting]:
     from pictocli.configuration import spelled_value
 
-    keys = [(key,) for key, value in held.document.items() if not isinstance(value, dict)]
-    tables = [(key, value) for key, value in held.document.items() if isinstance(value, dict)]
-    for key in [*keys, *((name, inner) for name, table in tables for inner in table)]:
+    for key in keys_set(held):
         name = ".".join(key)
         outdone = bool(os.environ.get(_OUTDONE.get(name, ""))) or (name == "db" and db_given)
         where = f"{held.path}:{held.line(key)}"
         value = held.value(key)
         told = value if isinstance(value, str) else spelled_value(value)
         told = configured_db(held) or told if name == "db" else told
+        told = "…" if name.endswith(".pdf-password") and not told.startswith("@") else told
         yield Setting(key=name, value=told, source="config", where=where, in_force=not outdone)
 
 
@@ -220,9 +243,13 @@ def _require_one(option: click.Option, value: Any, name: str, place: tuple[str |
         return
     for kind, wanted, words in _KINDS:
         if isinstance(option.type, kind):
-            if isinstance(value, bool) or not isinstance(value, wanted):
+            if isinstance(value, bool) or not isinstance(value, wanted) or value != value:  # nan
                 raise FaultError(f"{name} must be {words}", place)
             break
+    if (limits := span(name)) is not None and not limits[0] <= value <= limits[1]:
+        raise FaultError(f"{name} must lie between {limits[0]} and {limits[1]}, not {value}", place)
+    if name.endswith(".pdf-password") and not value.startswith("@"):
+        raise FaultError(f"{name} must be @FILE: a password is not kept in the configuration", place)
     try:
         option.type.convert(value, option, None)
     except click.BadParameter as exc:

@@ -152,7 +152,9 @@ def _database(path: str, why: str, deep: bool, models: list[str]) -> Iterator[Fi
     if not os.path.lexists(path) or (size == 0 and os.path.isfile(path)):
         able = os.access(_there(os.path.dirname(os.path.abspath(path))), os.W_OK)
         state, remedy = ("note", "picto index FOLDER makes it") if able else ("problem", "--db names another place")
-        text = f"{told} is not there yet" + ("" if able else ", and its folder cannot be written to")
+        text = f"{told} is {'empty' if os.path.lexists(path) else 'not there yet'}" + (
+            "" if able else ", and its folder cannot be written to"
+        )
         yield Finding(subject="database", state=state, text=text, remedy=remedy)
         return
     if header is not None and header.older:

@@ -23,6 +23,7 @@ from pictocli.findings import Finding
 __all__ = ["examine_programs", "reinstalled", "safely"]
 
 _PACKAGES = {"torch": "torch", "transformers": "transformers", "numpy": "numpy", "pillow": "PIL"}
+_INSTALLED = ("pictocli", "sqlite-vec", "torch", "openvino")  # subjects that are packages
 
 
 def safely(subject: str, look: Callable[[], Iterator[Finding]]) -> list[Finding]:
@@ -32,15 +33,26 @@ def safely(subject: str, look: Callable[[], Iterator[Finding]]) -> list[Finding]
         found.extend(look())
     except PictoError as exc:
         found.append(Finding(subject=subject, state="problem", text=str(exc), remedy=exc.hint))
+    except OSError as exc:
+        what = (
+            shown_path(os.path.abspath(os.fsdecode(exc.filename))) if isinstance(exc.filename, str | bytes) else subject
+        )
+        text = f"cannot read {what}: {(exc.strerror or str(exc)).lower()}"
+        other = ", or name another with --db" if subject == "database" else ""
+        found.append(Finding(subject=subject, state="problem", text=text, remedy=f"check its permissions{other}"))
     except Exception as exc:  # broken packages raise anything
         text = f"cannot be looked at: {type(exc).__name__}: {exc}"
-        found.append(Finding(subject=subject, state="problem", text=text, remedy=reinstalled(subject)))
+        found.append(Finding(subject=subject, state="problem", text=text, remedy=_remedy(subject)))
     return found
 
 
 def reinstalled(package: str) -> str:
     """The remedy for a package that is broken."""
     return f"pip install --force-reinstall {package}"
+
+
+def _remedy(subject: str) -> str:
+    return reinstalled(subject) if subject in _INSTALLED else "report this: it is a fault of picto's"
 
 
 def examine_programs() -> list[Finding]:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 __all__ = [
     "UNSCOPED", "After", "Attributes", "Before", "Camera", "Category", "Color", "Device", "Everywhere", "Exact",
     "Folder", "Form", "Format", "Graphics", "Html", "Labels", "Limit", "Match", "Matching", "Near", "Objects",
-    "OnDevice", "Open", "PdfPassword", "Preview", "PreviewAs", "Print0", "Scenes", "Sort", "ThisDataset", "Where",
-    "asked", "condition", "given", "having", "inside", "looked_at", "secret", "share",
+    "OnDevice", "Open", "PdfPassword", "Preview", "PreviewAs", "Print0", "RowForm", "Scenes", "Sort", "ThisDataset",
+    "Where", "asked", "condition", "given", "having", "inside", "looked_at", "secret", "share",
 ]  # fmt: skip
 
 
@@ -94,6 +94,15 @@ Form = Annotated[
         help="table, tsv, csv, json, jsonl or paths [default: table on a terminal, tsv elsewhere].",
     ),
 ]
+RowForm = Annotated[
+    Format | None,
+    typer.Option(
+        "--format",
+        metavar="FORMAT",
+        help="table, tsv, csv, json or jsonl [default: table on a terminal, tsv elsewhere].",
+    ),
+]
+"""Of commands whose rows have no paths."""
 Print0 = Annotated[bool, typer.Option("--print0", "-0", help="Print paths only, each ended by a NUL, for xargs -0.")]
 Preview = Annotated[bool, typer.Option("--preview", help="On a terminal, draw the pictures too.")]
 PreviewAs = Annotated[

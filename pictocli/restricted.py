@@ -45,10 +45,10 @@ class Restricted(Reader):
         self._hidden = None
 
     def check(self) -> bool:
-        """Whether the library is there. Raises as questions do, and where it has nothing that the bounds could mean."""
+        """Whether there is a library, no empty file. Raises as questions do, and where it has nothing that is meant."""
         for each in self._bounds.where:
             parse(each)
-        if not os.path.exists(self.path):
+        if not os.path.exists(self.path) or (os.path.isfile(self.path) and not os.path.getsize(self.path)):
             return False
         try:
             self._refill()

@@ -112,7 +112,8 @@ def connect(
     size = _size(path)
     fresh = size == 0
     if fresh and not create:
-        raise StoreError(f"there is no database at {path}", "picto index FOLDER makes one, --db names another")
+        what = f"{path} is empty" if os.path.exists(path) else f"there is no database at {path}"
+        raise StoreError(what, "picto index FOLDER makes one, --db names another")
     if fresh:
         _touch(path)
     elif size < _LEAST:

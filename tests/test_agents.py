@@ -627,6 +627,13 @@ def test_no_library_yet_is_a_warning(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
+def test_an_empty_file_is_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "some.db").touch()
+    done = run("--db", tmp_path / "some.db", "mcp")
+    warning = f"warning: {tmp_path}/some.db is empty: picto index FOLDER makes one\n"
+    assert (done.code, done.out, done.err) == (0, b"", warning)
+
+
 def test_the_sdk_is_asked_for_by_name(path: Path, tmp_path: Path) -> None:
     (tmp_path / "mcp_types.py").write_text("raise ImportError('not here')\n")
     done = run("--db", path, "mcp", env={"PYTHONPATH": f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"})

@@ -138,6 +138,21 @@ def test_the_database_is_the_one_that_the_line_means(named: str, place: Path, tm
     assert asked("tags", *options, "--dataset", "go", **variables) == ["words", "gone"]
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["config", "unset", ""], ["words", "device", "rm.yes", "similar.limit"]),
+        (["config", "unset", "s"], ["words", "similar.limit"]),
+        (["config", "set", "similar.li"], ["words", "similar.limit"]),
+        (["config", "set", "rm."], ["words", "rm.format"]),
+    ],
+)
+def test_keys(words: list[str], expected: list[str], tmp_path: Path) -> None:
+    """To unset: what is set, wrong or not. To set: what may be."""
+    (tmp_path / "config.toml").write_text("device = 'cpu'\n[similar]\nlimit = 3\n[rm]\nyes = true\n")
+    assert asked(*words, PICTO_CONFIG=str(tmp_path / "config.toml")) == expected
+
+
 @pytest.mark.parametrize("broken", ["none", "text", "truncated", "older", "folder"])
 def test_nothing_is_said_when_anything_is_wrong(broken: str, place: Path, tmp_path: Path) -> None:
     """No candidates, no error, and no file made, changed or brought up to date."""

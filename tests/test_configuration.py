@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import os
 import tomllib
+import warnings
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 from program import Ran, run, screen
 
 import pictocli
+from pictocli import defaults
 from pictocli.configuration import Configuration, read_configuration, spelled_value
+from pictocli.duplicates import LEAST
 from pictocli.errors import ValidationError
+from pictocli.settable import RANGES, refusal
+from pictocli.toml_lines import FaultError
 
 WRITTEN = """\
 # mine
@@ -166,6 +172,10 @@ def test_from_nothing_to_something(file: Path) -> None:
         (["get"], "error: picto config get takes one key"),
         (["path", "x"], "error: picto config path takes no key"),
         (["put", "x"], "error: invalid value for"),
+        (["set", "rm.yes", "true"], "error: rm.yes cannot be a default: it turns off a brake"),
+        (["set", "similar.pdf-password", "hunter2"], "error: similar.pdf-password must be @FILE: a password is not"),
+        (["set", "similar.threshold", "7"], "error: similar.threshold must lie between 0 and 1, not 7.0"),
+        (["set", "similar.threshold", "nan"], "error: similar.threshold must be a number"),
     ],
     ids=lambda each: " ".join(each) if isinstance(each, list) else "",
 )
@@ -174,6 +184,122 @@ def test_what_cannot_be_set_is_told(arguments: list[str], said: str, file: Path)
     assert (done.code, done.out) == (2, b"")
     assert said in done.err
     assert not file.exists()
+
+
+REFUSED = [
+    "rm.yes", "prune.yes", "index.force", "import.force", "mv-root.force", "thumbnails.force", "rm.dry-run",
+    "merge.dry-run", "similar.stdin", "similar.print0", "search.print0", "prune.print0", "map.open", "duplicates.open",
+    "info.plot", "info.check", "info.check-recall", "similar.everywhere", "index.from", "tags.html", "doctor.deep",
+    "completion.install", "index.allow-local", "mcp.allow-files", "prune.remote", "rm.dataset",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("key", REFUSED)
+def test_what_a_line_cannot_undo_may_not_be_set(key: str, parser: click.Group) -> None:
+    with pytest.raises(FaultError, match=f"^{key} cannot be a default: "):
+        defaults.option_of(parser, key)
+    assert key not in defaults.keys(parser)
+
+
+@pytest.fixture(scope="module")
+def parser() -> click.Group:
+    """The options of every command."""
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # of click's, for what typer imports
+        from pictocli.cli import _parser
+
+    return _parser("")
+
+
+def test_nothing_else_is_refused(parser: click.Group) -> None:
+    """A flag that a line cannot undo may be set where the command stays what it is."""
+    flags = {
+        f"{name}.{opt[2:]}"
+        for name, command in parser.commands.items()
+        for each in command.params
+        if isinstance(each, click.Option) and each.is_flag and not each.is_eager
+        for opt in each.opts
+        if opt.startswith("--")
+    }
+    may = {key.partition(".")[2] for key in flags if refusal(key) is None}
+    assert may == {
+        "hidden", "follow", "thumbnails", "anonymous", "strict", "exact", "preview", "pages", "no-open", "embeddings",
+        "spreadsheet-safe", "no-paths",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("key", "good", "wrong"),
+    [
+        ("similar.threshold", ["0", "1", "0.5"], ["-0.1", "1.1", "nan", "inf"]),
+        ("duplicates.threshold", [str(LEAST), "1"], [str(LEAST - 0.01)]),
+        ("tags.limit", ["1", "500"], ["0", "501", "-1"]),
+        ("search.min-probability", ["0", "1"], ["2", "nan"]),
+        ("batch-size", ["1", "4096"], ["0", "4097"]),
+        ("workers", ["0", "256"], ["-1", "257"]),
+        ("index.workers", ["0"], ["-1"]),
+        ("index.pdf-dpi", ["8", "1200"], ["7"]),
+        ("index.max-seconds", ["1"], ["0"]),
+        ("index.timeout", ["0.1"], ["0", "nan"]),
+        ("watch.poll", ["0.1"], ["0"]),
+        ("map.size", ["400"], ["399"]),
+        ("browse.port", ["0", "65535"], ["-1", "65536"]),
+    ],
+)
+def test_numbers_lie_in_their_range(key: str, good: list[str], wrong: list[str], parser: click.Group) -> None:
+    option = defaults.option_of(parser, key)
+    assert [defaults.typed(option, [text], key) for text in good] == [pytest.approx(float(text)) for text in good]
+    for text in wrong:
+        with pytest.raises(ValidationError, match=key):
+            defaults.typed(option, [text], key)
+
+
+def test_ranges_are_of_options_that_there_are(parser: click.Group) -> None:
+    known = {part for key in defaults.keys(parser) for part in (key, key.rpartition(".")[2])}
+    assert RANGES.keys() <= known
+
+
+def test_help_shows_one_default_and_no_format_that_is_refused(parser: click.Group) -> None:
+    shown = {
+        (name, each.name): str((each.get_help_record(click.Context(command)) or ("", ""))[1])
+        for name, command in parser.commands.items()
+        for each in command.params
+    }
+    assert [key for key, text in shown.items() if text.count("[default") > 1] == []
+    assert {name for (name, which), text in shown.items() if which == "form" and "or paths" in text} == {
+        "similar", "search", "tags", "duplicates", "show", "prune", "rm",
+    }  # fmt: skip
+
+
+def test_a_file_of_passwords_may_be_set_and_a_password_is_not_shown(file: Path) -> None:
+    assert run("config", "set", "similar.pdf-password", "@/p/words").code == 0
+    assert run("config", "get", "similar.pdf-password").out == b"@/p/words\n"
+    written(file, "[similar]\npdf-password = 'hunter2'\n")
+    listed = run("config")
+    assert listed.code == 2
+    assert "hunter2" not in listed.out.decode() + listed.err
+
+
+@pytest.mark.parametrize(
+    ("text", "env", "options", "told"),
+    [
+        ("", {"PICTO_DB": "/e/x.db"}, [], "/e/x.db"),
+        ("db = 'own.db'\n", {"PICTO_DB": "/e/x.db"}, [], "/e/x.db"),
+        ("db = 'own.db'\n", {"PICTO_DB": "/e/x.db"}, ["--db", "/o/y.db"], "/o/y.db"),
+        ("db = 'own.db'\n", {"PICTO_DB": ""}, [], "{folder}/own.db"),
+        ("", {"PICTO_DB": "", "XDG_DATA_HOME": "/d"}, [], "/d/picto/picto.db"),
+    ],
+)
+def test_the_database_in_force_is_told(
+    text: str, env: dict[str, str], options: list[str], told: str, file: Path
+) -> None:
+    written(file, text)
+    done = run("config", "get", "db", *options, env=env)
+    assert (done.code, done.out.decode()) == (0, told.format(folder=file.parent) + "\n")
+
+
+def test_colour_in_force_is_told(file: Path) -> None:
+    written(file, "color = 'always'\n")
+    assert run("config", "get", "color", env={"NO_COLOR": "1"}).out == b"never\n"
 
 
 @pytest.mark.parametrize(
@@ -188,6 +314,9 @@ def test_what_cannot_be_set_is_told(arguments: list[str], said: str, file: Path)
         ("[similr]\nlimit = 1\n", 2, "is wrong at line 1: there is no command 'similr' (nearest: similar"),
         ("colr = 'never'\n", 2, "is wrong at line 1: there is no option 'colr' for all commands (nearest: color)"),
         ("db = 3\n", 2, "is wrong at line 1: db must be a text in quotes"),
+        ("[similar]\n\nhtml = 'x.html'\n", 2, "is wrong at line 3: similar.html cannot be a default: it changes what"),
+        ("[similar]\nlimit = 9999\n", 2, "is wrong at line 2: similar.limit must lie between 1 and 500, not 9999"),
+        ("[similar]\npdf-password = 'hunter2'\n", 2, "is wrong at line 2: similar.pdf-password must be @FILE"),
         ("[similar.limit]\n", 2, "is wrong at line 1: similar.limit is a table, and should be a value"),
         ("device = \n", 3, "is not valid TOML: Invalid value (at line 1, column 10)"),
         ("a = 1\na = \xff", 3, "is not UTF-8 text (at line 2)"),
@@ -205,6 +334,7 @@ def test_a_wrong_file_is_told_with_its_line(text: str, code: int, said: str, fil
 def test_what_must_work_works_with_a_wrong_file(text: str, code: int, file: Path) -> None:
     written(file, text)
     assert run("similar", "--help").code == run("config", "path").code == run("completion", "bash").code == 0
+    assert run("--version").out == f"picto {pictocli.__version__}\n".encode()
     listed = run("config")
     assert listed.code == code
     assert f"the configuration {file} is" in listed.err
@@ -257,8 +387,22 @@ def test_an_option_goes_before_the_environment_and_that_before_the_file(
 def test_formats_flags_and_lists(asked: Any) -> None:
     text = 'db = "LIBRARY"\nquiet = true\n[similar]\nthreshold = 0\nformat = "paths"\nlimit = 1\n'
     assert asked(text).out.startswith(b"/")
-    assert asked(text + "print0 = true\n").out.endswith(b"\0")
+    assert asked(text, "--print0").out.endswith(b"\0")
     assert "no field none" in asked('db = "LIBRARY"\n[similar]\nwhere = "none = 1"\n').err
+
+
+def test_an_option_on_the_line_goes_before_what_cannot_go_with_it(asked: Any) -> None:
+    text = 'db = "LIBRARY"\n[similar]\nthreshold = 0\nlimit = 1\n'
+    assert asked(text + 'format = "json"\n', "-0").out.endswith(b"\0")
+    line = ["similar", "id:1", "--everywhere"]
+    asked(text + 'dataset = "none"\nfolder = "x"\n')
+    done = run(*line)
+    assert (done.code, done.err) == (0, "")
+    assert run(*line, "--dataset", "none").code == 2  # both on the line: that is wrong still
+    asked(text + "[duplicates]\nexact = true\n")
+    assert run("duplicates", "--threshold", "0.95").code in (0, 1)
+    asked(text + "[duplicates]\nthreshold = 0.95\n")
+    assert run("duplicates", "--exact").code in (0, 1)
 
 
 def test_colour(asked: Any, file: Path) -> None:

@@ -236,7 +236,7 @@ def other_program(path: Path) -> None:
 STRANGERS: dict[str, tuple[Callable[[Path], object], str]] = {
     "another program's": (other_program, "another program's database"),
     "text": (lambda path: path.write_text("dear diary\n" * 200), "not a picto database"),
-    "empty": (lambda path: path.write_bytes(b""), "there is no database"),
+    "empty": (lambda path: path.write_bytes(b""), "is empty"),
     "a folder": (lambda path: (path.unlink(), path.mkdir()), "is a folder"),
     "no header": (lambda path: path.write_bytes(b"\0" * 100 + path.read_bytes()[100:]), "not a picto database"),
 }

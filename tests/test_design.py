@@ -28,7 +28,7 @@ GALLERY = sorted(f"gallery.{path.stem}" for path in HOUSE.glob("gallery/*.py") i
 # A module imports from the rows above its own, never from its own row or below.
 ROWS = (
     ("errors", "records", "damage", "display", "progress", "interrupts", "shapes", "findings",
-     "locations"),
+     "locations", "settable"),
     ("reports", "grouped", "figures", "browsed"),
     ("cells", "charts", "graphics", "probing", "raster", "svg"),
     ("weights", "migrations", "workers", "tabular", "urls"),

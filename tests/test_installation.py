@@ -6,6 +6,9 @@ import json
 import os
 import shutil
 import sqlite3
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +80,7 @@ def database(kind: str, path: Path, indexed: Path) -> str:
     ("kind", "state", "said", "remedy"),
     [
         ("none", "note", "is not there yet", "picto index FOLDER makes it"),
-        ("empty", "note", "is not there yet", "picto index FOLDER makes it"),
+        ("empty", "note", "is empty", "picto index FOLDER makes it"),
         ("text", "problem", "is not a picto database", "name another file with --db"),
         ("header", "problem", "is not a picto database", "name another file with --db"),
         ("truncated", "problem", "damaged", "picto info --check"),
@@ -166,6 +169,45 @@ def test_an_error_of_any_kind_is_a_finding() -> None:
         raise ZeroDivisionError("no")
 
     assert [each.state for each in installation.safely("x", look)] == ["ok", "problem"]
+
+
+@pytest.mark.parametrize(
+    ("subject", "remedy"),
+    [("torch", "pip install --force-reinstall torch"), ("disk", "report this: it is a fault of picto's")],
+)
+def test_only_packages_are_reinstalled(subject: str, remedy: str) -> None:
+    def look() -> Any:
+        raise ZeroDivisionError("no")
+        yield
+
+    (one,) = installation.safely(subject, look)
+    assert one.remedy == remedy
+
+
+_AS_ANOTHER = """
+import json, os, sys
+from dataclasses import asdict
+from pictocli.holdings import examine_database
+if os.getuid() == 0:
+    os.setuid(65534)  # root may read anything
+found, held = examine_database(sys.argv[1], "--db")
+print(json.dumps([asdict(each) for each in found if each.subject == "database"]))
+"""
+
+
+def test_a_database_that_may_not_be_read(indexed: Path, tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory() as folder:  # tmp_path's own parents let nobody else in
+        os.chmod(folder, 0o711)  # noqa: S103 - so that another user gets to the file
+        path = Path(folder) / "locked.db"
+        shutil.copyfile(indexed, path)
+        path.chmod(0)
+        done = subprocess.run(
+            [sys.executable, "-c", _AS_ANOTHER, path], capture_output=True, text=True, check=False, cwd=tmp_path
+        )
+    assert done.returncode == 0, done.stderr
+    (one,) = json.loads(done.stdout)
+    assert (one["state"], one["text"]) == ("problem", f"cannot read {path}: permission denied")
+    assert one["remedy"] == "check its permissions, or name another with --db"
 
 
 def test_a_glance_at_headers(indexed: Path, tmp_path: Path) -> None:
