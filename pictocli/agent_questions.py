@@ -34,7 +34,7 @@ def _several(given: Any) -> Any:
         return [given] if isinstance(given, int) else given
     try:
         read = json.loads(given)
-    except ValueError:
+    except (ValueError, RecursionError):  # brackets in brackets
         return [given]
     return read if isinstance(read, list) else [given]
 

@@ -26,7 +26,7 @@ except ImportError as exc:
 
 from pictocli.agent_questions import MAX_THUMBNAILS, Question, asked, schema
 from pictocli.agent_tools import TOOLS, Agent, Tool, complaint, withheld
-from pictocli.errors import UnreadableError
+from pictocli.errors import DamagedError, UnreadableError
 from pictocli.restricted import Restricted
 
 __all__ = ["Answering", "serve", "server"]
@@ -126,7 +126,7 @@ class Answering:
         for image_id in ids[:MAX_THUMBNAILS]:
             try:
                 jpeg = self._agent.library.thumbnail(image_id, width=question.thumbnail_width)  # type: ignore[attr-defined]
-            except UnreadableError:
+            except (DamagedError, UnreadableError):
                 jpeg = b""
             if not jpeg or size + len(jpeg) > _MOST_BYTES:
                 without.append(image_id)

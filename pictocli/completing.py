@@ -3,7 +3,7 @@
 The scripts in shell/ ask by the variable _PICTO_COMPLETE: bash with its line up to the cursor, zsh and fish with words.
 The answer is a line that says of what kind the candidates are ("paths", "words"; "files" and "folders" are for the
 shell to find; with a "+" the word goes on), then one a line. Whatever goes wrong, there is no answer, and no word on
-the screen. Names with control characters are not offered: no shell can be trusted with them.
+the screen. Names with control characters, those of direction too, are not offered: no shell can be trusted with them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Item = CompletionItem[str]
 Parser = Callable[[str], click.Group]
 Hoisted = Callable[[Sequence[str]], tuple[list[str], list[str]]]
 
-_UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _OPERATORS = ("=", "<", ">", "~")
 _WEIGHT = re.compile(r"[0-9]*\.?[0-9]+:")
 _VALUED = ("--db", "--color")  # the global options that take a value; global ones may stand anywhere

@@ -13,7 +13,7 @@ from PIL import Image
 from pictocli import layout
 from pictocli.atlas import Atlas, drawn_up, laid_out, require_enough
 from pictocli.display import counted
-from pictocli.errors import StoreError, UnreadableError, ValidationError, check_range
+from pictocli.errors import DamagedError, StoreError, UnreadableError, ValidationError, check_range
 from pictocli.figures import MapReport, Pinned
 from pictocli.mapdrawing import figure
 from pictocli.mosaic import tile
@@ -120,7 +120,7 @@ class _Pictures:
             self._progress.doing(f"drawing {done:,} of {counted(of, 'thumbnail')}")
         try:
             found = tile(thumbnail(self._points, image.image_id, max(_NARROWEST, 2 * side), self._password), side)
-        except UnreadableError:
+        except (DamagedError, UnreadableError):
             self.lacking += 1
             return None
         self.made += 1

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from pictocli.errors import UnreadableError
+from pictocli.stored_jpegs import stored_jpeg
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -61,7 +62,7 @@ def levels(places: NDArray[np.float32], cells: int) -> NDArray[np.int64]:
 def tile(jpeg: bytes, size: int) -> Image.Image:
     """The middle of a thumbnail, square, `size` px a side. Raises UnreadableError for what is no picture."""
     try:
-        with Image.open(io.BytesIO(jpeg)) as image:
+        with stored_jpeg(jpeg) as image:
             image.draft("RGB", (size, size))
             return ImageOps.fit(image.convert("RGB"), (size, size), Image.Resampling.LANCZOS)
     except Exception as exc:  # what Pillow raises at a blob that is no picture

@@ -32,6 +32,7 @@ WIDTH = 320
 """px: the longer side of a page's pictures, at most."""
 
 _GIVEN = "the picture given"
+_DAMAGED = "the stored thumbnail is damaged"
 _QUALITY, _METHOD = 75, 2  # WebP's default quality; the method takes 4 ms less than its default of 4, for 3% more
 _PATIENCE, _EVERY = 0.5, 0.1  # s before progress is told, and between
 
@@ -62,7 +63,9 @@ def look(queries: Queries, image: ImageLike, pdf_password: str | Sequence[str] |
     detail = queries.detail(image_id)
     try:
         return Seen(detail, thumbnail(queries, image_id, WIDTH, pdf_password))
-    except (DamagedError, UnreadableError) as exc:
+    except DamagedError:
+        return Seen(detail, None, _DAMAGED)
+    except UnreadableError as exc:
         return Seen(detail, None, _reason(exc))
 
 
@@ -133,15 +136,17 @@ def _inlined(jpeg: bytes) -> Picture:
     """A JPEG as a data: URL of a WebP of at most WIDTH px, without anything else that the JPEG may say."""
     from PIL import Image as Pillow
 
+    from pictocli.stored_jpegs import stored_jpeg
+
     out = io.BytesIO()
     try:
-        with Pillow.open(io.BytesIO(jpeg)) as image:
+        with stored_jpeg(jpeg) as image:
             image.thumbnail((WIDTH, WIDTH), Pillow.Resampling.LANCZOS)
             image.info.clear()  # a place or a name, which are not for whoever gets the page
             image.convert("RGB").save(out, "WEBP", quality=_QUALITY, method=_METHOD)
             size = image.size
     except Exception:  # what Pillow raises at a blob that is no picture
-        return Picture("", why="the stored thumbnail is damaged")
+        return Picture("", why=_DAMAGED)
     return Picture(f"data:image/webp;base64,{base64.b64encode(out.getvalue()).decode()}", *size)
 
 

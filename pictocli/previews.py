@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import math
 import os
 import sys
@@ -22,6 +21,7 @@ from pictocli.interrupts import held
 from pictocli.probing import Canvas, probed
 from pictocli.records import CATEGORIES, Image, ImageDetail, SimilarImage, TaggedImage
 from pictocli.sizes import thumbnail_size
+from pictocli.stored_jpegs import stored_jpeg
 from pictocli.tables import Page
 
 __all__ = ["PreviewPage"]
@@ -183,7 +183,7 @@ class PreviewPage(Page):
         wide, high = self._pixel(canvas)
         try:
             jpeg = self._thumbnail(image.image_id, min(_WIDEST, max(_SHARP, box[0] * wide)))
-            with Picture.open(io.BytesIO(jpeg)) as opened:
+            with stored_jpeg(jpeg) as opened:
                 picture = opened.convert("RGB")
         except (PictoError, OSError) as exc:  # Pillow's too
             self.failed.append(exc if isinstance(exc, PictoError) else PictoError(f"cannot draw {image.path}"))

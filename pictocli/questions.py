@@ -14,12 +14,21 @@ from pictocli.holding import Holding
 from pictocli.queries import Queries
 from pictocli.schema import connect, translated
 
-__all__ = ["Questions", "question"]
+__all__ = ["Questions", "file_at", "question"]
 
 _FAULTS = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 Q = TypeVar("Q", bound="Questions")
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+def file_at(path: str) -> tuple[int, int] | None:
+    """Which file lies at `path`, whatever is in it; None where there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def question(method: Callable[Concatenate[Q, P], R]) -> Callable[Concatenate[Q, P], R]:
@@ -54,6 +63,7 @@ class Questions:
     def __init__(self, path: str) -> None:
         self.path = os.path.abspath(path)
         self._db: apsw.Connection | None = None
+        self._file: tuple[int, int] | None = None
         self._holding, self._asked = Holding(), False
 
     def __enter__(self) -> Self:
@@ -72,12 +82,25 @@ class Questions:
             self._db, self._holding = None, Holding()
 
     def _queries(self) -> Queries:
+        self._reopen()
         if self._db is None:
             self._db = connect(self.path, readonly=True)
         queries = Queries(self._db)
         if self._asked:
             queries.begin()
         return queries
+
+    def _reopen(self) -> None:
+        """Close a database whose file has been replaced or removed: SQLite would go on reading the old one.
+
+        Not within a question, which sees one state.
+        """
+        if self._db is not None and self._db.in_transaction:
+            return
+        found = file_at(self.path)
+        if self._db is not None and found != self._file:
+            self.close()
+        self._file = found
 
     def _end(self) -> None:
         """Leave the state of the database that the last question has looked at."""

@@ -36,7 +36,6 @@ class Restricted(Reader):
         super().__init__(path, progress)
         self._bounds, self._paths, self._files = bounds or Bounds(), paths, files
         self._hidden: int | None = None  # the version of the database, as the connection numbers it, that is hidden
-        self._file: tuple[int, int] | None = None
         self._texts: dict[tuple[str, str, str], bytes] = {}
 
     def close(self) -> None:
@@ -95,7 +94,6 @@ class Restricted(Reader):
     # -- below the questions ----------------------------------------------------------------------------------------
 
     def _queries(self) -> Queries:
-        self._reopen()
         queries = super()._queries()
         if self._bounds:
             version = queries.version()
@@ -111,18 +109,6 @@ class Restricted(Reader):
             hide(queries, self._bounds)
         except (NotFoundError, ValidationError) as exc:
             raise StoreError("what may be seen of the library is not in it") from exc
-
-    def _reopen(self) -> None:
-        """Close a database whose file has been replaced: SQLite would go on reading the old one."""
-        try:
-            seen = os.stat(self.path)
-        except OSError:
-            found = None
-        else:
-            found = seen.st_dev, seen.st_ino
-        if self._db is not None and found != self._file and not self._db.in_transaction:
-            self.close()
-        self._file = found
 
     def _end(self) -> None:
         """Leave the state that the last question has looked at; what is hidden stays so."""

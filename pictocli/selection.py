@@ -49,8 +49,11 @@ class Selection(Catalog):
 
     # -- which folders ----------------------------------------------------------------------------------------------
 
-    def folders(self, scope: Scope) -> list[int] | None:
-        """Ids of the folders in scope, None for all of them. NotFoundError when the dataset or folder is not there."""
+    def folders(self, scope: Scope, *, here: bool = True) -> list[int] | None:
+        """Ids of the folders in scope, None for all of them. NotFoundError when the dataset or folder is not there.
+
+        here: whether a folder may be named relative to the working directory.
+        """
         if scope.dataset is None and scope.folder is None:
             return None
         dataset = None if scope.dataset is None else to_db(scope.dataset)
@@ -64,7 +67,7 @@ class Selection(Catalog):
             raise NotFoundError(f"there is no dataset {scope.dataset}", f"datasets: {names}" if names else None)
         if scope.folder is None or scope.folder.strip("/") == "":
             return [row[0] for row in rows]
-        found = _below(rows, scope.folder)
+        found = _below(rows, scope.folder, here)
         if not found:
             raise NotFoundError(
                 f"no indexed folder {scope.folder}", "folders are named relative to the dataset, / is all of it"
@@ -198,14 +201,14 @@ def _held(conditions: Sequence[Condition]) -> str:
     return " AND ".join(["TRUE", *(f"+{condition.holds}" for condition in conditions)])
 
 
-def _below(rows: Sequence[tuple[int, Any, Any]], folder: str) -> list[int]:
+def _below(rows: Sequence[tuple[int, Any, Any]], folder: str, here: bool) -> list[int]:
     """Ids of the folders that are `folder` or lie below it.
 
-    `folder` is first taken relative to its root, then as a path of the file system.
+    `folder` is first taken relative to its root, then as a path of the file system: a full one, unless `here`.
     """
     relative = folder.strip("/")
     found = [i for i, _, path in rows if from_db(path) == relative or from_db(path).startswith(relative + "/")]
-    if found:
+    if found or not (here or is_url(folder) or os.path.isabs(folder)):
         return found
     full = folder.rstrip("/") if is_url(folder) else os.path.abspath(folder)
     joined = [(i, os.path.join(from_db(root), from_db(path)).rstrip("/")) for i, root, path in rows]

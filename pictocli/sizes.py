@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["JPEG_HIGHEST", "THUMBNAIL_WIDTH", "jpeg_width", "thumbnail_size"]
+__all__ = ["JPEG_HIGHEST", "THUMBNAIL_WIDEST", "THUMBNAIL_WIDTH", "jpeg_width", "thumbnail_size"]
 
 THUMBNAIL_WIDTH = 640  # px, the second reference system's
+THUMBNAIL_WIDEST = 4096  # px
 JPEG_HIGHEST = 65_500  # px that libjpeg writes
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # markers of ITU T.81, table B.1, that begin a frame
 

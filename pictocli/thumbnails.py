@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import math
 import threading
 from collections.abc import Sequence
-
-from PIL import Image
 
 from pictocli.errors import DamagedError, UnreadableError, check_range
 from pictocli.kinds import RefusalError
@@ -15,8 +12,9 @@ from pictocli.pdfs import passwords
 from pictocli.queries import Queries
 from pictocli.rgb import as_rgb
 from pictocli.silence import silence
-from pictocli.sizes import THUMBNAIL_WIDTH, jpeg_width, thumbnail_size
+from pictocli.sizes import THUMBNAIL_WIDEST, THUMBNAIL_WIDTH, jpeg_width, thumbnail_size
 from pictocli.steady import steady
+from pictocli.stored_jpegs import stored_jpeg
 from pictocli.upright import jpeg, opened
 from pictocli.urls import is_url
 
@@ -32,36 +30,37 @@ def thumbnail(
     """A JPEG of an indexed image, at most `width` px wide, upright; a photo is not enlarged, a PDF's page is drawn so.
 
     A stored thumbnail that is narrower does where the original is on a server, gone or no longer readable. Raises
-    UnreadableError where there is none, DamagedError for a stored one that is no JPEG, ValidationError for a width that
-    is not 16..4096.
+    UnreadableError where there is none, DamagedError for a stored one that `stored_jpeg` refuses, ValidationError for a
+    width that is not 16..4096.
     """
-    check_range("width", width, 16, 4096)
+    check_range("width", width, 16, THUMBNAIL_WIDEST)
     fields = queries.fields([image_id])[image_id]
     kind, dpi = queries.drawn_from(image_id)
     stored = queries.thumbnail(image_id)
     if stored is not None:
         has = jpeg_width(stored[:1024])
         wanted = width if dpi else thumbnail_size(fields["width"], fields["height"], width)[0]
-        if has == wanted:
-            return stored
-        if has > wanted:
-            return _smaller(stored, image_id, width)
+        if has >= wanted:
+            return _fitting(stored, image_id, width)
     try:
         dpi = min(_FINEST, math.ceil(dpi * width / fields["width"]))
         return _made(fields["path"], kind, fields["page"], width, dpi, passwords(pdf_password))
     except UnreadableError:
         if stored is None:
             raise
-        return stored
+        return _fitting(stored, image_id, width)
 
 
-def _smaller(stored: bytes, image_id: int, width: int) -> bytes:
+def _fitting(stored: bytes, image_id: int, width: int) -> bytes:
+    """A stored thumbnail as it is, unless it is wider."""
     try:
-        with Image.open(io.BytesIO(stored)) as image:
+        with stored_jpeg(stored) as image:
+            if image.width <= width:
+                return stored
             image.draft("RGB", (width, width))
             return jpeg(image.convert("RGB"), width)
     except Exception as exc:  # what Pillow raises at a blob that is no picture
-        raise DamagedError(f"the database is damaged: the thumbnail of image {image_id} is no JPEG") from exc
+        raise DamagedError(f"the database is damaged: the thumbnail of image {image_id} is no JPEG of picto's") from exc
 
 
 def _made(path: str, kind: str, page: int | None, width: int, dpi: int, passwords: tuple[str, ...]) -> bytes:

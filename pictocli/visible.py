@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pictocli.errors import NotFoundError
+from pictocli.errors import NotFoundError, ValidationError
 from pictocli.filters import filtering
 from pictocli.queries import Queries
 from pictocli.records import Scope
@@ -23,12 +23,17 @@ class Bounds:
     """Which images may be seen: those in one of the datasets and in one of the folders that meet all conditions.
 
     Empty is all of them. folders: relative to a dataset, or full paths. where: conditions on metadata, such as
-    "price<50".
+    "price<50". Raises ValidationError for a dataset or folder without a name: it would be taken for everything.
     """
 
     datasets: Sequence[str] = ()
     folders: Sequence[str] = ()
     where: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        for kind, names in (("dataset", self.datasets), ("folder", self.folders)):
+            if not all(name.strip() for name in names):
+                raise ValidationError(f"a {kind} without a name is given", f"name the {kind}, or leave it out for all")
 
     def __bool__(self) -> bool:
         return bool(self.datasets or self.folders or self.where)
@@ -118,7 +123,10 @@ def _choose(queries: Queries, bounds: Bounds) -> None:
 
 
 def _folders(queries: Queries, bounds: Bounds) -> list[int] | None:
-    """Ids of the folders within bounds, None for all. A folder need be in one of the datasets only."""
+    """Ids of the folders within bounds, None for all. A folder need be in one of the datasets only.
+
+    It is never taken relative to the working directory, which the agent's program chooses.
+    """
     datasets: Sequence[str | None] = bounds.datasets or [None]
     every = [queries.folders(Scope(dataset)) for dataset in datasets]  # each of them must be there
     if not bounds.folders:
@@ -129,15 +137,10 @@ def _folders(queries: Queries, bounds: Bounds) -> list[int] | None:
         found = set[int]()
         for dataset in datasets:
             try:
-                found.update(queries.folders(Scope(dataset, folder)) or _all(queries))
+                found.update(queries.folders(Scope(dataset, folder), here=False) or ())
             except NotFoundError as exc:
                 missing = exc
         if missing is not None and not found:
             raise missing
         chosen |= found
     return sorted(chosen)
-
-
-def _all(queries: Queries) -> list[int]:
-    """Ids of all folders, which "/" stands for where no dataset is named."""
-    return [folder_id for (folder_id,) in queries.db.execute("SELECT id FROM folder")]

@@ -18,6 +18,7 @@ from pictocli.errors import ValidationError
         (Tags, {"objects": "car, dog,"}, "objects", ["car", "dog"]),
         (Tags, {"objects": '["car", "dog"]'}, "objects", ["car", "dog"]),
         (Tags, {"objects": "[car"}, "objects", ["[car"]),
+        (Tags, {"objects": "[" * 1000}, "objects", ["[" * 1000]),
         (Tags, {"where": "brand in (a, b)"}, "where", ["brand in (a, b)"]),
         (Tags, {"where": '["price<5", "brand=a"]'}, "where", ["price<5", "brand=a"]),
         (Tags, {"where": "null"}, "where", ["null"]),
@@ -33,7 +34,7 @@ from pictocli.errors import ValidationError
         (Search, {"text": "[1]"}, "text", "[1]"),
         (Taxonomy, {}, "category", "all"),
     ],
-    ids=str,
+    ids=lambda each: str(each)[:60],
 )
 def test_taken(question: type[Question], given: dict[str, Any], name: str, taken: Any) -> None:
     assert getattr(asked(question, given), name) == taken
@@ -53,9 +54,11 @@ def test_taken(question: type[Question], given: dict[str, Any], name: str, taken
         (Tags, {"objects": ["car", None]}, "the argument objects is wrong: "),
         (Tags, {"limit": 0}, "the argument limit is wrong: input should be greater than or equal to 1"),
         (Tags, {"offset": 450}, "the argument offset is wrong: input should be less than or equal to 449"),
+        (Tags, {"objects": "[" * 200_000}, "the argument objects is wrong: string should have at most 1000 characters"),
+        (Show, {"images": "[" * 200_000}, "the argument images is wrong: "),
         (Info, {"verbose": True}, "there is no argument verbose"),
     ],
-    ids=str,
+    ids=lambda each: str(each)[:60],
 )
 def test_refused(question: type[Question], given: dict[str, Any], told: str) -> None:
     with pytest.raises(ValidationError) as raised:

@@ -211,6 +211,31 @@ def test_others_write_meanwhile(filled: Path, tmp_path: Path) -> None:
         db.close()
 
 
+def test_another_file_in_its_place_is_another_library(filled: Path, tmp_path: Path) -> None:
+    path, other = tmp_path / "library.db", tmp_path / "other.db"
+    path.write_bytes(filled.read_bytes())
+    with pictocli.open(path) as library:
+        first = library.browse(limit=1).results[0].image_id
+        before = library.tagged(["car"])
+        assert library.facets().total == library.info().images == before.considered == N
+        other.write_bytes(filled.read_bytes())
+        db = connect(str(other))
+        gone = before.results[0].image_id
+        db.execute("DELETE FROM image WHERE id = ?", (gone,))
+        db.close()
+        os.replace(other, path)
+        assert library.browse(limit=1, stale=3600).total == library.facets(stale=3600).total == N - 1
+        after = library.tagged(["car"])
+        assert after.considered == library.info().images == N - 1
+        assert gone not in [each.image_id for each in after.results]
+        path.unlink()
+        for ask in (library.info, library.browse, lambda: library.show(first), lambda: library.tagged(["car"])):
+            with pytest.raises(StoreError, match="there is no database at "):
+                ask()
+        path.write_bytes(filled.read_bytes())
+        assert library.browse(limit=1, stale=3600).total == library.info().images == N
+
+
 @pytest.mark.parametrize(
     ("asked", "error", "sentence"),
     [

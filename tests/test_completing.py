@@ -193,7 +193,9 @@ def test_many_names_keep_what_they_begin_with(tmp_path: Path, place: Path) -> No
 
 
 def test_names_that_no_shell_can_be_trusted_with_are_not_offered(tmp_path: Path) -> None:
-    for name in (b"a\x1b[31m.jpg", b"a\nb.jpg", b"a\xff.jpg", b"a.jpg"):
+    turning = [f"a{chr(each)}gpj.jpg".encode() for each in (*range(0x200E, 0x2010), *range(0x202A, 0x202F),
+                                                            *range(0x2066, 0x206A))]  # fmt: skip
+    for name in (b"a\x1b[31m.jpg", b"a\nb.jpg", b"a\xff.jpg", b"a.jpg", *turning):
         (tmp_path / os.fsdecode(name)).touch()
     assert asked("show", f"{tmp_path}/a") == ["paths", f"{tmp_path}/a.jpg"]
 

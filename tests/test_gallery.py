@@ -676,6 +676,31 @@ def test_what_another_process_indexes_appears(
         assert client.get("/image/1").status_code == 404
 
 
+def test_another_file_in_its_place_is_another_library(world: Path, tmp_path: Path) -> None:
+    """No lane and nothing that is kept goes on answering from the one that was there."""
+    path, other = tmp_path / "picto.db", tmp_path / "other.db"
+    shutil.copy(world / "picto.db", path)
+    shutil.copy(world / "picto.db", other)
+    db = connect(str(other))
+    db.execute("DELETE FROM image WHERE id NOT IN (1, 3)")
+    db.close()
+    ranked = ("/?like=1", "/?objects=car&sort=score", "/?q=never+asked+before")
+    with opened(path) as client:
+        assert [bool(set(seen(client, each).ids) - {1, 3}) for each in ("/", *ranked)] == [True] * 4
+        with ThreadPoolExecutor(8) as pool:  # so that every library of a lane is open
+            codes = list(pool.map(lambda at: client.get(f"/thumbnail/{at % 5 + 1}").status_code, range(32)))
+        assert codes == [200] * 32
+        os.replace(other, path)
+        assert set(seen(client, "/").ids) == {1, 3}
+        assert [set(seen(client, each).ids) - {1, 3} for each in ranked] == [set()] * 3
+        with ThreadPoolExecutor(8) as pool:
+            codes = list(pool.map(lambda _: client.get("/thumbnail/2").status_code, range(16)))
+        assert codes == [404] * 16
+        path.unlink()
+        for each in ("/", *ranked):
+            assert "there is no database at " in seen(client, each, 500).heading
+
+
 @pytest.fixture
 def anybodys(model: str) -> Iterator[Path]:
     """A library that this process may read and not write, in a folder of which the same is true."""

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import apsw
 import pytest
 from hidden import OPEN, SECRET, make_hidden
 
+import pictocli
 from pictocli.errors import NotFoundError, ValidationError
+from pictocli.protocols import NoProgress
 from pictocli.queries import Queries
+from pictocli.records import Scope
+from pictocli.restricted import Restricted
 from pictocli.schema import connect
 from pictocli.visible import HIDDEN, Bounds, hide
 
@@ -61,6 +66,54 @@ def test_bounds(queries: Queries, bounds: Bounds, seen: list[int]) -> None:
     for table in ("image_tag", "code", "tags", "embeddings", "image_label"):
         held = {i for (i,) in queries.db.execute(f"SELECT image_id FROM {table}")}
         assert held <= set(seen), table
+
+
+@pytest.mark.parametrize(
+    ("datasets", "folders", "seen"),
+    [
+        (("empty",), (), []),
+        (("empty",), ("/",), []),
+        (("empty",), ("//", "/"), []),
+        (("empty", "secret"), ("/",), [5, 6]),
+        (("empty", "open"), ("crete",), [2, 3, 4]),
+        ((), ("/",), [1, 2, 3, 4, 5, 6]),
+    ],
+    ids=str,
+)
+def test_a_dataset_without_images_shows_nothing_of_others(
+    datasets: tuple[str, ...], folders: tuple[str, ...], seen: list[int], path: Path, tmp_path: Path
+) -> None:
+    own = shutil.copy(path, tmp_path / "own.db")
+    db = connect(str(own))
+    db.execute("INSERT INTO dataset(name) VALUES('empty')")
+    db.close()
+    bounds = Bounds(datasets=datasets, folders=folders)
+    queries = Queries(connect(str(own), readonly=True))
+    hide(queries, bounds)
+    assert [i for (i,) in queries.db.execute("SELECT id FROM image ORDER BY id")] == seen
+    with Restricted(str(own), NoProgress(), bounds) as library:
+        assert library.check()
+        assert [each.image_id for each in library.tagged(before="2100", limit=50).results] == seen
+        assert library.info().images == len(seen)
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\t\n"], ids=repr)
+@pytest.mark.parametrize("kind", ["dataset", "folder"])
+def test_a_name_that_is_empty_does_not_mean_everything(kind: str, blank: str, path: Path) -> None:
+    with pictocli.open(path) as library, pytest.raises(ValidationError, match=f"^a {kind} without a name is given$"):
+        library.mcp(datasets=["open", *[blank][kind == "folder" :]], folders=["crete", *[blank][kind == "dataset" :]])
+
+
+def test_the_working_directory_says_nothing(path: Path, queries: Queries, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = path.parent / "open/crete"
+    monkeypatch.chdir(folder)
+    for name in (".", "..", "../../secret", "./"):
+        with pytest.raises(NotFoundError, match=r"^no indexed folder "):
+            hide(queries, Bounds(folders=(name,)))
+    for name in (str(folder), f"{folder}/../crete/", "crete", "/crete/"):
+        hide(queries, Bounds(folders=(name,)))
+        assert queries.count_images() == 3
+    assert Queries(connect(str(path), readonly=True)).folders(Scope(folder=".")) is not None  # a person's
 
 
 def test_counts_are_those_of_what_is_seen(queries: Queries) -> None:

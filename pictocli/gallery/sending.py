@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 
 from pictocli.display import printable
-from pictocli.errors import NotFoundError, PictoError, TakenError, UnreadableError, ValidationError
+from pictocli.errors import DamagedError, NotFoundError, PictoError, TakenError, UnreadableError, ValidationError
 from pictocli.gallery import files
 from pictocli.gallery.asked import Asked
 from pictocli.gallery.dropped import LARGEST
@@ -68,7 +68,7 @@ class Sending:
             raise ValidationError("that is no width", "w=480 is 480 px")
         try:
             found = await self.asked.pictures.ask(lambda library: files.small(library, image_id, int(width)))
-        except UnreadableError:
+        except (DamagedError, UnreadableError):
             return Response(files.PLACEHOLDER, 404, {"cache-control": "no-store"}, "image/png")
         kept = "private, max-age=31536000, immutable" if "v" in request.query_params else "private, no-cache"
         headers = {"etag": found.etag, "cache-control": kept}
