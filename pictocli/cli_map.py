@@ -5,7 +5,7 @@ from __future__ import annotations
 import webbrowser
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -25,10 +25,16 @@ from pictocli.options import (
     ThisDataset,
     Where,
     asked,
+    condition,
     given,
+    inside,
     secret,
 )
+from pictocli.records import Scope
 from pictocli.terminal import Terminal
+
+if TYPE_CHECKING:
+    from pictocli.figures import MapReport
 
 __all__ = ["Layout", "map"]
 
@@ -80,11 +86,27 @@ def map(  # noqa: A001 - the command's name
       picto map cars.png --objects car,truck --layout pca --size 4000
     """
     terminal: Terminal = ctx.obj
+    labels, filters = asked(objects, scenes, attributes), given(where, after, before, camera, near)
     report = terminal.library().map(
         file, layout=layout.value, seed=seed, size=size, match=match.value, dataset=dataset, folder=folder,
-        pdf_password=secret(pdf_password), **asked(objects, scenes, attributes),
-        **given(where, after, before, camera, near),
+        pdf_password=secret(pdf_password), **labels, **filters,
     )  # fmt: skip
+    if not report.path:
+        among = f"{counted(report.considered, 'image')} {inside(Scope(dataset, folder))}"
+        wanted = condition(labels, match, filters)
+        terminal.talk(
+            printable(f"nothing matches {wanted} among {among}" if wanted else f"nothing to map among {among}")
+        )
+        terminal.talk("no map is drawn")
+        return 1
+    _tell(terminal, report)
+    if show and not webbrowser.open(Path(report.path).as_uri()):
+        terminal.warning("no browser could be started")
+    return 0
+
+
+def _tell(terminal: Terminal, report: MapReport) -> None:
+    """What was drawn, and what is not in it."""
     drawn = f"Mapped {counted(report.images, 'image')} by {report.layout.upper()} in {time_of(report.seconds)}"
     terminal.talk(printable(f"{drawn}: {shown_path(report.path)}, {size_of(report.size_bytes)}"))
     if report.clusters:
@@ -96,6 +118,3 @@ def map(  # noqa: A001 - the command's name
     if report.lacking:
         terminal.talk(f"{counted(report.lacking, 'image')} without a thumbnail: dots")
         terminal.hint("picto index --thumbnails with the same folders keeps thumbnails")
-    if show and not webbrowser.open(Path(report.path).as_uri()):
-        terminal.warning("no browser could be started")
-    return 0

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +15,9 @@ from pictocli.options import Category, Form, Format, Preview, PreviewAs, Print0,
 from pictocli.previewing import with_pictures
 from pictocli.records import ImageDetail, Label, LibraryInfo
 from pictocli.terminal import Terminal
+
+if TYPE_CHECKING:
+    from pictocli.figures import Histogram
 
 __all__ = ["info", "show", "taxonomy"]
 
@@ -104,17 +108,28 @@ def _plot(terminal: Terminal, file: str | None, form: Format | None, *, alone: b
     if file is not None:
         if form is not None:
             raise ValidationError("the file's name says its format", "leave --format out")
-        terminal.talk(f"Wrote histograms to {shown_path(terminal.library().plot(file))}")
+        library = terminal.library()
+        terminal.talk(f"Wrote histograms to {shown_path(library.plot(file))}")
+        if terminal.form(None, False) == "table":  # on a terminal
+            _dateless(terminal, library.histograms())
         return
     found = terminal.library().histograms()
     if not found:
         terminal.talk("nothing to plot: the database holds no images yet")
     if terminal.form(form, False) == "table":
         terminal.histograms(found)
+        if form is None:  # on a terminal
+            _dateless(terminal, found)
     else:
         from pictocli.figures import Bin
 
         terminal.rows([each for histogram in found for each in histogram.bins], Bin, terminal.form(form, False))
+
+
+def _dateless(terminal: Terminal, found: Sequence[Histogram]) -> None:
+    """Say why there are no dates, where there is anything else."""
+    if found and all(each.name != "taken" for each in found):
+        terminal.talk("no dates: no image says when it was taken")
 
 
 def taxonomy(

@@ -47,8 +47,10 @@ def duplicates(
     copies = Copies(queries.db)
     folders = queries.folders(scope)
     pictures = copies.pictures(folders, pages=pages)
+    in_scope = queries.count(folders)
     if conditions:
         asked = set(queries.passing(conditions, folders))
+        in_scope = len(asked)
         pictures = [picture for picture in pictures if picture.image_id in asked]
     shown: dict[int, list[Picture]] = {}
     for picture in pictures:
@@ -64,7 +66,8 @@ def duplicates(
     fields = queries.fields(member.picture.image_id for members in kept for member in members)
     return Duplicates(
         groups=[_group(number, members, keep, fields) for number, members in enumerate(kept, 1)],
-        scope=scope, considered=len(pictures), lacking=lacking, plain=plain, seconds=time.perf_counter() - started,
+        scope=scope, considered=len(pictures), left_out=in_scope - len(pictures), lacking=lacking,
+        plain=plain, seconds=time.perf_counter() - started,
     )  # fmt: skip
 
 

@@ -79,8 +79,8 @@ class Pinned:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MapReport:
-    """What `Library.map` made. layout: "umap" or "pca". clusters: label → images, the largest first; those with
-    a label.
+    """What `Library.map` made. path: "" where no image met the conditions, so that nothing was drawn. layout: "umap" or
+    "pca". considered: images in scope. clusters: label → images, the largest first; those with a label.
 
     shown: images that have a thumbnail in it. lacking: those that should and have none: their originals are gone, or on
     a server. left_out: images in scope without an embedding. seconds: wall time.
@@ -93,5 +93,6 @@ class MapReport:
     shown: int
     lacking: int
     left_out: int
+    considered: int
     size_bytes: int
     seconds: float

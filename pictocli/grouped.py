@@ -35,7 +35,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Duplicates:
-    """What `picto duplicates` found. considered: images in scope.
+    """What `picto duplicates` found. considered: images in scope that were looked at; left_out: pages that were not.
 
     lacking: images without a fingerprint, and plain: those with too little in it, of which only exact copies are found.
     """
@@ -46,3 +46,4 @@ class Duplicates:
     lacking: int
     plain: int
     seconds: float
+    left_out: int = 0

@@ -18,6 +18,7 @@ from pictocli.display import counted, printable
 from pictocli.figures import Pinned
 from pictocli.shapes import SIX
 from pictocli.svg import clean
+from pictocli.targets import signature
 
 __all__ = ["budget", "write"]
 
@@ -26,6 +27,7 @@ _PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
+<meta name="generator" content="{maker}">
 <meta http-equiv="Content-Security-Policy" content="{policy}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="referrer" content="no-referrer">
@@ -85,8 +87,8 @@ def write(atlas: Atlas, picture: Callable[[Pinned, int, int], Image.Image | None
         "sheets": [f"data:image/webp;base64,{base64.b64encode(sheet).decode()}" for sheet in sheets],
     }  # fmt: skip
     page = _PAGE.format(
-        policy=policy, title=clean(f"Map of {images}"), told=clean(f"{images}, laid out by {atlas.layout.upper()}"),
-        style=style, script=script, atlas=_json(data),
+        policy=policy, maker=signature("map"), title=clean(f"Map of {images}"),
+        told=clean(f"{images}, laid out by {atlas.layout.upper()}"), style=style, script=script, atlas=_json(data),
     )  # fmt: skip
     out.write(page.encode())
 

@@ -6,6 +6,7 @@ import io
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import BinaryIO
 
 from PIL import Image
@@ -20,8 +21,9 @@ from pictocli.mosaic import tile
 from pictocli.places import whole
 from pictocli.points import Points
 from pictocli.protocols import Progress
+from pictocli.references import is_indexed
 from pictocli.selection import Condition
-from pictocli.targets import form_of
+from pictocli.targets import form_of, signature
 from pictocli.thumbnails import thumbnail
 
 __all__ = ["chosen_layout", "draw"]
@@ -31,9 +33,7 @@ _NARROWEST = 64  # px: what a thumbnail is asked for at least
 
 
 def chosen_layout(asked: str, progress: Progress) -> str:
-    """ "umap" or "pca": what is asked for, or UMAP where it is installed. Raises ValidationError for a third."""
-    if asked not in layout.LAYOUTS:
-        raise ValidationError(f"there is no layout {asked}", ", ".join(layout.LAYOUTS))
+    """ "umap" or "pca": what is asked for, one of `layout.LAYOUTS`, or UMAP where it is installed."""
     if asked != "auto":
         return asked
     if layout.can_umap():
@@ -48,33 +48,42 @@ def draw(
 ) -> MapReport:  # fmt: skip
     """Draw the images in scope; see `Library.map`."""
     started = time.perf_counter()
-    form = form_of(target, library)
+    form = form_of(target, library, "map", lambda: is_indexed(points, target))
     if size is not None and form == "html":
         raise ValidationError("a page is as large as its window", "a size is for .svg and .png")
-    check_range("size", size or _SIZE, 400, 8000)
+    size = _SIZE if size is None else size
+    check_range("size", size, 400, 8000)
     check_range("seed", seed, 0, 2**32 - 1)
-    how = chosen_layout(how, progress)
+    if how not in layout.LAYOUTS:
+        raise ValidationError(f"there is no layout {how}", ", ".join(layout.LAYOUTS))
     spec = points.spec()
     if spec is None:
         raise StoreError(f"{library} holds no images yet", "picto index FOLDER fills it")
     rows = points.placed(folders, conditions)
-    left_out = points.matching(folders, conditions) - len(rows)
-    contents = sorted({content for _, content in rows})
-    try:
-        require_enough(len(rows))
-        atlas = drawn_up(points, rows, laid_out(points, contents, spec, how, seed, progress), how)
-        pictures = _Pictures(points, progress, pdf_password)
-        with whole(target) as out:
-            _write(atlas, form, size or _SIZE, pictures, out)
-            out.flush()
-            written = out.tell() if out.seekable() else 0
-    finally:
-        progress.doing("")
-    return MapReport(
-        path=os.path.abspath(target), images=len(rows), layout=how,
-        clusters={each.label: each.images for each in atlas.regions if each.label}, shown=pictures.made,
-        lacking=pictures.lacking, left_out=left_out, size_bytes=written, seconds=time.perf_counter() - started,
+    matching = points.matching(folders, conditions)
+    report = MapReport(
+        path="", images=len(rows), layout=how, clusters={}, shown=0, lacking=0, left_out=matching - len(rows),
+        considered=points.count(folders), size_bytes=0, seconds=0.0,
     )  # fmt: skip
+    if matching or (folders is None and not conditions):
+        require_enough(len(rows))
+        pictures = _Pictures(points, progress, pdf_password)
+        how = chosen_layout(how, progress)
+        try:
+            atlas = drawn_up(
+                points, rows, laid_out(points, sorted({each for _, each in rows}), spec, how, seed, progress), how
+            )
+            with whole(target) as out:
+                _write(atlas, form, size, pictures, out)
+                out.flush()
+                written = out.tell()
+        finally:
+            progress.doing("")
+        report = replace(
+            report, path=os.path.abspath(target), layout=how, shown=pictures.made, lacking=pictures.lacking,
+            clusters={each.label: each.images for each in atlas.regions if each.label}, size_bytes=written,
+        )  # fmt: skip
+    return replace(report, seconds=time.perf_counter() - started)
 
 
 def _write(atlas: Atlas, form: str, size: int, pictures: _Pictures, out: BinaryIO) -> None:
@@ -99,11 +108,11 @@ def _write(atlas: Atlas, form: str, size: int, pictures: _Pictures, out: BinaryI
     if form == "png":
         from pictocli import raster
 
-        raster.write(drawn, out)
+        raster.write(drawn, out, maker=signature("map"))
     else:
         from pictocli import svg
 
-        svg.write(drawn, out)
+        svg.write(drawn, out, maker=signature("map"))
 
 
 class _Pictures:

@@ -6,7 +6,6 @@ import base64
 import contextlib
 import io
 import os
-import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +24,7 @@ from pictocli.queries import Queries
 from pictocli.records import Answer, Image, ImageDetail, Skipped
 from pictocli.references import ImageLike, find
 from pictocli.reports import PageReport
+from pictocli.targets import require_replaceable
 
 __all__ = ["WIDTH", "Look", "Seen", "for_page", "look", "make_page", "put_page"]
 
@@ -196,6 +196,7 @@ def _lede(found: Answer | Duplicates, limit: int | None) -> str:
         return f"Among {among}{f'; cut after the first {limit}' if cut else ''}."
     spare = [each for group in found.groups for each in group.images[1:]]
     total = sum(len(group.images) for group in found.groups)
+    among += f", {counted(found.left_out, 'page')} left out" if found.left_out else ""
     return f"{total:,} of {among}; {len(spare):,} could go: {size_of(sum(each.size for each in spare))}."
 
 
@@ -214,38 +215,15 @@ def for_page(library: str, target: str) -> None:
     """
     if not target or "\0" in target:
         raise ValidationError("no file is named for the page", "--html page.html, or --html - for standard output")
-    try:
-        mode = os.stat(target).st_mode
-    except FileNotFoundError:
-        folder = os.path.dirname(os.path.realpath(target))
-        if not os.path.isdir(folder):
-            raise PictoError(f"cannot write {target}: no such folder", f"mkdir -p {os.path.dirname(target)}") from None
-        return
-    except OSError as exc:
-        raise _unwritable(target, exc) from exc
-    if stat.S_ISDIR(mode):
-        raise ValidationError(f"{target} is a folder", f"--html {os.path.join(target, 'page.html')}")
-    if not stat.S_ISREG(mode):
-        raise ValidationError(f"{target} is not a regular file", "--html - writes to standard output")
-    if os.path.exists(library) and os.path.samefile(target, library):
-        raise ValidationError(f"{target} is the library itself", "--html names another file")
-    if not _is_page(target):
-        raise ValidationError(f"{target} is there already, and is no page", "--html names another file")
+    require_replaceable(
+        target, library, _is_page, "is no page", hint="--html names another file",
+        folder_hint=f"--html {os.path.join(target, 'page.html')}", special_hint="--html - writes to standard output",
+    )  # fmt: skip
 
 
-def _is_page(path: str) -> bool:
-    """Whether a file holds HTML, or nothing."""
-    try:
-        with open(path, "rb") as file:
-            head = file.read(64).lower()
-    except OSError as exc:
-        raise _unwritable(path, exc) from exc
-    return not head or head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"<!doctype html", b"<html"))
-
-
-def _unwritable(path: str, exc: OSError) -> PictoError:
-    told = (exc.strerror or str(exc)).lower()
-    return PictoError(f"cannot write {path}: {told}", "check its folder and permissions, or name another file")
+def _is_page(head: bytes) -> bool:
+    """Whether a file that begins so holds HTML."""
+    return head.lower().lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"<!doctype html", b"<html"))
 
 
 def put_page(text: str, target: str | BinaryIO | None, report: PageReport) -> None:

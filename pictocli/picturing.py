@@ -10,6 +10,7 @@ from pictocli.labels import carrying
 from pictocli.questions import question
 from pictocli.reading import Reader, filtered
 from pictocli.records import Scope
+from pictocli.references import is_indexed
 
 if TYPE_CHECKING:
     from pictocli.figures import Histogram, MapReport
@@ -43,8 +44,10 @@ class Picturing(Reader):
         layout: "umap", "pca", or "auto", UMAP where it is installed. What UMAP finds is kept in the user's cache. seed:
         the same gives the same map. size: px of the longer side, 400..8000, of an .svg or .png (2000). objects, scenes,
         attributes, match, dataset, folder, filters: only such images. pdf_password: as that of `thumbnail`. The file is
-        there as a whole or not at all. Raises ValidationError for fewer than 3 images or another suffix, NotFoundError,
-        StoreError, PictoError without umap-learn or when the file cannot be written.
+        there as a whole or not at all, and takes the place of another map only. Where no image meets the conditions,
+        nothing is drawn: the report's path is "". Raises ValidationError for fewer than 3 images, another suffix, or a
+        file that is no map of picto's; NotFoundError, StoreError, PictoError without umap-learn or when the file cannot
+        be written.
 
         >>> library.map("samples.svg", layout="pca").images
         62
@@ -76,12 +79,18 @@ class Picturing(Reader):
     def plot(self, target: str | os.PathLike[str]) -> str:
         """Draw the `histograms` in a file, .svg, .png, or .html with tables; returns its full path.
 
-        The file is there as a whole or not at all. Raises ValidationError for another suffix, StoreError, PictoError
-        when it cannot be written.
+        The file is there as a whole or not at all, and takes the place of another such plot only. Raises
+        ValidationError for another suffix or a file that is no plot of picto's, StoreError, PictoError when it cannot
+        be written.
 
         >>> library.plot("samples.svg").rpartition("/")[2]
         'samples.svg'
         """
         from pictocli.plotting import plot  # Pillow, for a .png
 
-        return plot(self.histograms, os.fspath(target), self.path)
+        path = os.fspath(target)
+        return plot(self.histograms, path, self.path, lambda: self._is_indexed(path))
+
+    @question
+    def _is_indexed(self, path: str) -> bool:
+        return is_indexed(self._queries(), path)

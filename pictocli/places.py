@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from pictocli.errors import PictoError, ValidationError
+from pictocli.targets import no_folder
 from pictocli.uploads import Bucket
 
 __all__ = ["Folder", "Place", "link_base", "place", "whole"]
@@ -107,4 +108,6 @@ def whole(path: str) -> Iterator[BinaryIO]:
 
 
 def _unwritable(path: str, exc: OSError) -> PictoError:
+    if isinstance(exc, FileNotFoundError):
+        return no_folder(path)
     return PictoError(f"cannot write {path}: {exc.strerror or exc}", "check its folder, permissions and disk space")

@@ -15,7 +15,7 @@ from pictocli.figures import Histogram
 from pictocli.places import whole
 from pictocli.shapes import DARK, LIGHT
 from pictocli.svg import clean
-from pictocli.targets import form_of
+from pictocli.targets import form_of, signature
 
 __all__ = ["plot"]
 
@@ -37,21 +37,21 @@ td:last-child, th:last-child { text-align: right; padding-right: 0; }
 """
 
 
-def plot(histograms: Callable[[], Sequence[Histogram]], target: str, library: str) -> str:
-    """Draw histograms in `target`; see `Library.plot`."""
-    form = form_of(target, library)
+def plot(histograms: Callable[[], Sequence[Histogram]], target: str, library: str, indexed: Callable[[], bool]) -> str:
+    """Draw histograms in `target`; see `Library.plot`. indexed: whether it is in the library."""
+    form = form_of(target, library, "plot", indexed)
     found = histograms()
     if not found:
         raise StoreError(f"{library} holds no images yet", "picto index FOLDER fills it")
     with whole(target) as out:
         if form == "svg":
-            svg.write(charts.page(found), out)
+            svg.write(charts.page(found), out, maker=signature("plot"))
         elif form == "html":
             _html(found, os.path.basename(library), out)
         else:
             from pictocli import raster  # Pillow
 
-            raster.write(charts.page(found), out)
+            raster.write(charts.page(found), out, maker=signature("plot"))
     return os.path.abspath(target)
 
 
@@ -63,6 +63,7 @@ def _html(histograms: Sequence[Histogram], name: str, out: BinaryIO) -> None:
     title = clean(f"Histograms of {name}")
     out.write(
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta name="generator" content="{signature("plot")}">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{title}</title>\n<style>{style}</style>\n</head>\n<body>\n<h1>{title}</h1>\n<main>\n".encode()

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import BinaryIO
 
 from PIL import Image, ImageColor, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 from pictocli.display import printable
 from pictocli.shapes import DARK, LIGHT, Box, Disc, Figure, Line, Picture, Shape, Words
@@ -31,9 +32,12 @@ def png(figure: Figure) -> Image.Image:
     return image
 
 
-def write(figure: Figure, out: BinaryIO) -> None:
-    """Write a figure as PNG."""
-    png(figure).save(out, "PNG", optimize=False)
+def write(figure: Figure, out: BinaryIO, *, maker: str = "") -> None:
+    """Write a figure as PNG. maker: what made it, for its text field Software."""
+    said = PngInfo()
+    if maker:
+        said.add_text("Software", maker)
+    png(figure).save(out, "PNG", optimize=False, pnginfo=said)
 
 
 def _picture(image: Image.Image, shape: Picture) -> None:

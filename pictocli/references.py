@@ -11,7 +11,7 @@ from pictocli.errors import NotFoundError, UnreadableError, ValidationError
 from pictocli.queries import Queries
 from pictocli.urls import is_url, normal, stored
 
-__all__ = ["ImageLike", "Reference", "at_path", "find", "images_of", "indexed", "paths_of"]
+__all__ = ["ImageLike", "Reference", "at_path", "find", "images_of", "indexed", "is_indexed", "paths_of"]
 
 ImageLike = str | os.PathLike[str] | int | bytes
 
@@ -76,6 +76,11 @@ def indexed(queries: Queries, text: str) -> int | None:
         return queries.by_path(stored(normal(path)), page)
     found = (queries.by_path(os.path.abspath(path), page) for path, page in _spellings(text))
     return next((image_id for image_id in found if image_id is not None), None)
+
+
+def is_indexed(queries: Queries, path: str) -> bool:
+    """Whether a file holds indexed images, named as it is or by where its links lead."""
+    return any(queries.by_path(full, None) is not None for full in {os.path.abspath(path), os.path.realpath(path)})
 
 
 def images_of(given: ImageLike | Iterable[ImageLike]) -> list[ImageLike]:

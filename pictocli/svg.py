@@ -28,11 +28,15 @@ def style() -> str:
     return f"@media (prefers-color-scheme:dark){{{rules}}}"
 
 
-def write(figure: Figure, out: BinaryIO, *, alone: bool = True) -> None:
-    """Write a figure. alone: as a file of its own; else as an element of a page, which has `style` in its own."""
+def write(figure: Figure, out: BinaryIO, *, alone: bool = True, maker: str = "") -> None:
+    """Write a figure. alone: as a file of its own; else as an element of a page, which has `style` in its own.
+
+    maker: what made it, for a comment at its head: words without a hyphen.
+    """
     size = f'viewBox="0 0 {figure.width} {figure.height}" width="{figure.width}" height="{figure.height}"'
     name = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
     head = '<?xml version="1.0" encoding="UTF-8"?>\n' if alone else ""
+    head += f"<!-- {maker} -->\n" if maker else ""
     out.write(f'{head}<svg {name if alone else ""}{size} role="img" font-family="{FONT}">\n'.encode())
     out.write(f"<title>{clean(figure.title)}</title>\n".encode())
     if alone and not figure.dark:

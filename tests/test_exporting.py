@@ -152,7 +152,7 @@ def test_a_file_holds_what_a_pipe_gets(form: str, library: pictocli.Library, tmp
         (["-o", "x.csv", "--embeddings"], 2, "a CSV has no room for embeddings"),
         (["-o", "x.parquet", "--spreadsheet-safe"], 2, "only a CSV can be made safe for spreadsheets"),
         (["-o", "library.db"], 2, "library.db is the library itself"),
-        (["-o", "none/x.csv"], 3, "cannot write none/x.csv: No such file or directory"),
+        (["-o", "none/x.csv"], 3, "cannot write none/x.csv: no such folder"),
         (["-o", "."], 2, ". is a folder"),
         (["-o", "x.csv", "--dataset", "none"], 4, "there is no dataset none"),
     ],

@@ -17,6 +17,7 @@ import pytest
 from libraries import clustered, make
 from pictures import scene
 from PIL import Image
+from program import run
 
 import pictocli
 from pictocli import atlas, layout, svg
@@ -218,8 +219,9 @@ def test_without_umap_auto_is_pca_and_says_so(
     [
         ({"layout": "tsne"}, "no layout tsne"),
         ({"size": 10}, "size must lie between"),
+        ({"size": 0}, "size must lie between 400 and 8000, not 0"),
         ({"seed": -1}, "seed must lie between"),
-        ({"objects": ["cat"], "dataset": "photos"}, "a map needs 3 images"),
+        ({"folder": "phone"}, "a map needs 3 images, and there are 2"),
         ({"folder": "nowhere"}, "no indexed folder nowhere"),
     ],
 )
@@ -229,6 +231,34 @@ def test_what_cannot_be_drawn_leaves_nothing(
     with pytest.raises(PictoError, match=told):
         library.map(tmp_path / "m.png", **{"layout": "pca"} | options)  # type: ignore[arg-type]
     assert not list(tmp_path.glob("*m.png*"))
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--objects", "boat"], "nothing matches boat among 18 images in the whole database"),
+        (
+            ["--objects", "boat", "--after", "2090", "--folder", "scans"],
+            "nothing matches boat and date after 2090 among 8 images below scans",
+        ),
+    ],
+    ids=["label", "all"],
+)
+def test_where_nothing_matches_nothing_is_drawn(
+    options: list[str], told: str, library: pictocli.Library, tmp_path: Path
+) -> None:
+    ran = run("map", "m.svg", "--layout", "pca", *options, "--db", library.path, cwd=tmp_path)
+    assert (ran.code, ran.out, ran.err) == (1, b"", f"{told}\nno map is drawn\n")
+    assert not list(tmp_path.glob("*m.svg*"))
+    report = library.map(tmp_path / "m.svg", before="1950")
+    assert (report.path, report.images, report.considered, report.left_out) == ("", 0, 18, 0)
+    assert not list(tmp_path.glob("*m.svg*"))
+
+
+def test_help_says_each_default_once() -> None:
+    told = " ".join(run("map", "--help").out.decode().split())
+    assert "[default: umap, where it is installed]" in told
+    assert "default: auto" not in told
 
 
 def test_a_filter_and_copies(library: pictocli.Library, tmp_path: Path) -> None:

@@ -187,6 +187,19 @@ def test_duplicates_are_sections(copies: pictocli.Library, tmp_path: Path) -> No
     assert len(parsed.images) == 4
 
 
+@pytest.mark.parametrize("conditions", [{}, {"after": "1950"}], ids=["all", "some"])
+def test_pages_that_are_left_out_are_told(
+    conditions: dict[str, str], copies: pictocli.Library, tmp_path: Path, index: Index
+) -> None:
+    make_pdf(tmp_path / "copies/a.pdf", [1, 2])
+    copies.close()
+    index(tmp_path / "copies", db=tmp_path / "copies.db")
+    without = checked(copies.page(copies.duplicates(**conditions))).texts["p"][0]  # type: ignore[arg-type]
+    assert without.startswith("4 of 5 images in the whole database, 2 pages left out; 2 could go: ")
+    within = checked(copies.page(copies.duplicates(pages=True, **conditions))).texts["p"][0]  # type: ignore[arg-type]
+    assert " of 7 images in the whole database; " in within
+
+
 class Told(NoProgress):
     def __init__(self) -> None:
         self.said: list[str] = []

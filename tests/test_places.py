@@ -60,7 +60,7 @@ def test_a_pipe_is_written_to_and_stays_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("path", "error", "told"),
-    [("", ValidationError, "is a folder"), ("none/a", PictoError, "cannot write .*: No such file or directory")],
+    [("", ValidationError, "is a folder"), ("none/a", PictoError, "cannot write .*: no such folder")],
     ids=["folder", "no folder"],
 )
 def test_what_cannot_be_written_is_told(path: str, error: type[PictoError], told: str, tmp_path: Path) -> None:

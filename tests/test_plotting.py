@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 from PIL import Image
+from program import run, screen
 
 import pictocli
 from pictocli import charts
@@ -104,3 +105,19 @@ def test_what_cannot_be_drawn(library: pictocli.Library, tmp_path: Path) -> None
     with pictocli.open(tmp_path / "new.db") as empty, pytest.raises(StoreError, match="holds no images yet"):
         empty.plot(tmp_path / "p.svg")
     assert not list(tmp_path.glob("*p.*"))
+
+
+@pytest.mark.parametrize("file", [(), ("p.svg",)], ids=["terminal", "file"])
+def test_a_terminal_is_told_why_there_are_no_dates(
+    file: tuple[str, ...], library: pictocli.Library, tmp_path: Path
+) -> None:
+    said = "no dates: no image says when it was taken"
+    ran, _ = screen("info", "--plot", *file, "--db", library.path, cwd=tmp_path)
+    assert (ran.code, ran.err.replace("\r", "").splitlines()[-1]) == (0, said)
+    piped = run("info", "--plot", *file, "--db", library.path, cwd=tmp_path)
+    assert (piped.code, said in piped.err) == (0, False)
+    db = connect(library.path)
+    db.execute("INSERT OR REPLACE INTO capture (content_id, taken_at) SELECT id, 1563128520 FROM content LIMIT 1")
+    db.close()
+    ran, _ = screen("info", "--plot", *file, "--db", library.path, cwd=tmp_path)
+    assert (ran.code, said in ran.err) == (0, False)
