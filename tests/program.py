@@ -32,7 +32,7 @@ from pictocli.schema import connect
 from pictocli.sqlite import SqliteStore
 from pictocli.taxonomy import load
 
-__all__ = ["HOLIDAY", "ODD", "PICTO", "Ran", "drained", "environment", "make_world", "run", "screen"]
+__all__ = ["HOLIDAY", "ODD", "PICTO", "Ran", "drained", "environment", "make_world", "peak", "run", "screen"]
 
 PICTO = Path(sys.executable).with_name("picto")
 
@@ -81,6 +81,26 @@ def run(
     err = done.stderr.decode(errors="replace")
     assert "Traceback" not in err, err
     return Ran(done.returncode, done.stdout, err)
+
+
+_PEAK = """
+import resource, subprocess, sys
+code = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode
+print(code, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
+
+
+def peak(*arguments: str) -> float:
+    """Megabytes that a run of `picto` holds at most.
+
+    Asked for by a small process: Linux counts what a parent holds as its child's, which it shares until the child runs.
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", _PEAK, PICTO, *arguments], capture_output=True, text=True, env=environment(), check=True
+    )
+    code, kilobytes = map(int, done.stdout.split())
+    assert code == 0
+    return kilobytes / 1024
 
 
 def screen(

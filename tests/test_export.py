@@ -5,16 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import struct
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import libraries
 import numpy as np
 import pytest
-from program import PICTO, environment, run
+from program import peak, run
 
 import pictocli
 from pictocli.errors import NotFoundError, StoreError
@@ -72,19 +70,10 @@ def test_an_embedding_that_is_none_is_told(library: pictocli.Library) -> None:
     assert (ran.code, ran.err.splitlines()[0]) == (3, told)
 
 
-def _peak(*arguments: str) -> float:
-    """Megabytes that a run of the program holds at most."""
-    with subprocess.Popen([PICTO, *arguments], stdout=subprocess.DEVNULL, env=environment()) as process:
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0
-    return usage.ru_maxrss / 1024
-
-
 def test_rows_are_not_held(tmp_path: Path) -> None:
     for count in (100, 100_000):
         libraries.make(tmp_path / f"{count}.db", libraries.clustered(count, 24, 3)).close()
-    few, many = (_peak("export", "--embeddings", "--db", str(tmp_path / f"{count}.db")) for count in (100, 100_000))
+    few, many = (peak("export", "--embeddings", "--db", str(tmp_path / f"{count}.db")) for count in (100, 100_000))
     assert many < few + 20  # held, they are 280 MB
 
 

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pictures import scene
-from program import PICTO, environment, run
+from program import peak, run
 
 import pictocli
 from pictocli.errors import PictoError, ValidationError
@@ -186,20 +186,11 @@ def test_without_pyarrow_the_remedy_is_named(library: pictocli.Library, monkeypa
         library.export_to(io.BytesIO(), "xml")
 
 
-def _peak(*arguments: str) -> float:
-    """Megabytes that a run of the program holds at most."""
-    with subprocess.Popen([PICTO, *arguments], stderr=subprocess.DEVNULL, env=environment()) as process:
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0
-    return usage.ru_maxrss / 1024
-
-
 def test_rows_are_not_held(tmp_path: Path) -> None:
     """20,000 embeddings of 192 numbers are 120 MB as objects of Python."""
     peaks = []
     for count in (5000, 20_000):
         libraries.make(tmp_path / f"{count}.db", libraries.clustered(count, 192, 3)).close()
         line = ["export", "--embeddings", "-o", str(tmp_path / "x.parquet"), "--db", str(tmp_path / f"{count}.db")]
-        peaks.append(_peak(*line))
+        peaks.append(peak(*line))
     assert peaks[1] < peaks[0] + 40
