@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import webbrowser
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -30,6 +28,7 @@ from pictocli.options import (
     inside,
     secret,
 )
+from pictocli.presenting import show_file
 from pictocli.records import Scope
 from pictocli.terminal import Terminal
 
@@ -100,8 +99,8 @@ def map(  # noqa: A001 - the command's name
         terminal.talk("no map is drawn")
         return 1
     _tell(terminal, report)
-    if show and not webbrowser.open(Path(report.path).as_uri()):
-        terminal.warning("no browser could be started")
+    if show:
+        show_file(terminal, report.path)
     return 0
 
 

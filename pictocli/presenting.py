@@ -19,7 +19,7 @@ from pictocli.terminal import Terminal
 if TYPE_CHECKING:
     from pictocli.library import Library
 
-__all__ = ["Sheet"]
+__all__ = ["Sheet", "show_file"]
 
 
 class Sheet:
@@ -60,9 +60,14 @@ class Sheet:
         if report.path is not None:
             images, size = counted(report.images, "image"), size_of(report.size)
             self._terminal.talk(f"Wrote {shown_path(report.path)}, {images}, {size}")
-            if self._show and not _opened(report.path):
-                told = f"there is no browser to show it: open {printable(report.path)} in one"
-                self._terminal.warning(told)
+            if self._show:
+                show_file(self._terminal, report.path)
+
+
+def show_file(terminal: Terminal, path: str) -> None:
+    """Show a file in the browser, or say where it lies."""
+    if not _opened(path):
+        terminal.warning(f"there is no browser to show it: open {printable(path)} in one")
 
 
 def _opened(path: str) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from PIL import Image
 
 from pictocli.claims import claimed
-from pictocli.errors import DamagedError, PictoError, ValidationError, check_range
+from pictocli.errors import DamagedError, ValidationError, check_range
 from pictocli.interrupts import held
 from pictocli.links import Links, Thumbnail
 from pictocli.places import Place, link_base, place
@@ -19,6 +19,7 @@ from pictocli.protocols import Progress
 from pictocli.reports import ThumbnailReport
 from pictocli.schema import connect, translated
 from pictocli.sizes import thumbnail_size
+from pictocli.stored_jpegs import stored_jpeg
 from pictocli.uploads import IN_FLIGHT
 
 __all__ = ["export_thumbnails"]
@@ -37,7 +38,7 @@ class _Making:
 
     def of(self, jpeg: bytes) -> bytes:
         """The object's bytes: those that are stored where nothing is to be changed, which loses nothing."""
-        with Image.open(io.BytesIO(jpeg)) as image:
+        with stored_jpeg(jpeg) as image:
             size = image.size if self.width is None else thumbnail_size(*image.size, self.width)
             if self.form == "jpeg" and size == image.size:
                 return jpeg
@@ -155,8 +156,6 @@ class _Run:
     def _put(self, each: Thumbnail) -> None:
         try:
             body = self.making.of(each.jpeg)
-        except PictoError:
-            raise
         except Exception as exc:  # what Pillow raises at a blob that is no picture
             raise DamagedError(f"the database is damaged: the thumbnail of image {each.image_id} is no JPEG") from exc
         self.target.put(self._name(each), body, self.media_type)

@@ -131,3 +131,13 @@ def test_the_rest_of_a_map_is_drawn(foreign: Callable[[bytes], Path], tmp_path: 
     index(tmp_path / "q")
     with pictocli.open(path) as library:
         assert library.map(tmp_path / "map.html", layout="pca").lacking == 1
+
+
+@anything
+def test_it_is_not_exported(blob: bytes, foreign: Callable[[bytes], Path], tmp_path: Path, started: Path) -> None:
+    with (
+        pictocli.open(foreign(blob)) as library,
+        pytest.raises(DamagedError, match=r"the thumbnail of image 1 is no JPEG$"),
+    ):
+        library.export_thumbnails(tmp_path / "out", width=32)
+    assert not started.exists()
