@@ -11,6 +11,7 @@ made in the text, read back, and written only when it says just what was wanted.
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import re
@@ -144,7 +145,7 @@ def _without_empty(document: Mapping[str, Any]) -> dict[str, Any]:
 
 def _edits(text: str, key: tuple[str, ...], value: Value | None, line: int | None) -> Iterator[str]:
     """Texts that may say what is wanted, the most natural first."""
-    lines = text.splitlines(keepends=True)
+    lines = list(io.StringIO(text, newline="\n"))  # splitlines() ends a line at U+0085 and others, TOML does not
     if lines and not lines[-1].endswith("\n"):
         lines[-1] += "\n"
     end = "\r\n" if any(each.endswith("\r\n") for each in lines) else "\n"

@@ -179,7 +179,7 @@ def secret(given: str | None) -> list[str] | None:
     if not given.startswith("@"):
         return [given]
     try:
-        return [line for line in Path(given[1:]).read_text("utf-8").splitlines() if line]
+        return [line for line in Path(given[1:]).read_text("utf-8").split("\n") if line]
     except (OSError, UnicodeDecodeError) as exc:
         reason = (exc.strerror or str(exc)).lower() if isinstance(exc, OSError) else "it is not UTF-8"
         raise UnreadableError(f"cannot read the passwords in {given[1:]}: {reason}") from exc

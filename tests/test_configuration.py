@@ -100,6 +100,12 @@ VALUES = some.one_of(
 )  # fmt: skip
 
 
+@pytest.mark.parametrize("mark", ["\x85", "\u2028", "\x0b", "\x1c"], ids=ascii)
+def test_only_a_line_feed_ends_a_line(mark: str) -> None:
+    made = held("").changed(("a",), [f"one{mark}two"]).changed(("b",), False).changed(("b",), True)
+    assert made.document == {"a": [f"one{mark}two"], "b": True}
+
+
 @settings(max_examples=100, deadline=None)
 @given(some.lists(some.tuples(some.sampled_from(["a", "b", "t.a", "t.b", "u.a b", "u.#"]), VALUES), max_size=6))
 def test_any_values_come_back(changes: list[tuple[str, Any]]) -> None:
