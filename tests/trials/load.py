@@ -98,7 +98,7 @@ def _run(folder: Path, db: Path, until: float, options: tuple[str, ...], pause: 
     process = start("index", folder, "--db", db, "--model", "mini", *options)
     while process.poll() is None and _images(db) < until:
         main, *others = [*_peaks(process.pid), 0]
-        peaks = [max(peaks[0], main // 1024), max(peaks[1], *(other // 1024 for other in others))]
+        peaks = [max(peaks[0], main // 1024), max([peaks[1], *(other // 1024 for other in others)])]
         time.sleep(pause)
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
