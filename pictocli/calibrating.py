@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pictocli.brain import Model, calibration_file, choose, shipped_calibration, taxonomy_of
 from pictocli.calibration import write
 from pictocli.catalog import Catalog
+from pictocli.databases import connect, exists, translated
 from pictocli.decode import Decoded, Inspected, Recipe, Refused, decode
 from pictocli.errors import NotFoundError, ValidationError, check_range
 from pictocli.fitting import fit
@@ -23,7 +24,7 @@ from pictocli.protocols import Progress
 from pictocli.records import ModelSpec, Skipped
 from pictocli.reports import CalibrationReport
 from pictocli.scan import Rules, walk
-from pictocli.schema import connect, memory, translated
+from pictocli.schema import memory
 from pictocli.tagging import label_logits
 from pictocli.taxonomy import Taxonomy, load
 from pictocli.workers import Workers, default_workers
@@ -52,7 +53,7 @@ def calibrate(
     check_range("workers", count, 0, 256)
     files = _files(pictures)
     with translated(path):
-        catalog = Catalog(connect(path) if os.path.exists(path) and os.path.getsize(path) else memory())
+        catalog = Catalog(connect(path) if exists(path) else memory())
         used = choose(model, catalog.spec() if model == "auto" else None, device, progress)
         words = load(Path(taxonomy)) if taxonomy else taxonomy_of(catalog)
         skipped: list[Skipped] = []

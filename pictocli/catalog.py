@@ -6,10 +6,9 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import apsw
-
 from pictocli import stored
 from pictocli.errors import ModelMismatchError, StoreError, ValidationError
+from pictocli.protocols import Database
 from pictocli.records import ModelSpec, Pairs, Recall
 from pictocli.schema import from_db, to_db, transaction
 
@@ -43,7 +42,7 @@ def encoded(spec: ModelSpec) -> str:
 class Catalog:
     """What one open database is about, apart from the images in it."""
 
-    def __init__(self, db: apsw.Connection) -> None:
+    def __init__(self, db: Database) -> None:
         self.db = db
 
     # -- the database as a whole ------------------------------------------------------------------------------------

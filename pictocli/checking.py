@@ -9,15 +9,17 @@ from typing import Any
 
 import apsw
 
+from pictocli import databases
 from pictocli.catalog import Catalog
 from pictocli.consistency import AGAIN, CODES, LABELS, MEND, RULES, TEXTS, Rule
 from pictocli.damage import Damage
+from pictocli.databases import is_file, translated
 from pictocli.display import printable
 from pictocli.errors import DamagedError, PictoError
 from pictocli.migrations import MIGRATIONS, alteration
-from pictocli.protocols import NoProgress, Progress
+from pictocli.protocols import Database, NoProgress, Progress
 from pictocli.records import CATEGORIES
-from pictocli.schema import connect, translated
+from pictocli.schema import connect
 from pictocli.soundness import bad_json, bad_named_vectors, bad_texts, bad_vectors, is_right, mean_of, width
 from pictocli.taxonomy import kept
 
@@ -32,7 +34,14 @@ _NAMES = ("structure", "references", "rows", "text", "tags", "model", "embedding
 
 
 def check_file(path: str, progress: Progress) -> list[Damage]:
-    """Check the database at `path`. Raises StoreError when it is none, or nothing of it can be read."""
+    """Check the library at `path`. Raises StoreError when it is none, or nothing of it can be read."""
+    if not is_file(path):
+        with translated(path):
+            server = databases.connect(path, readonly=True)
+            try:
+                return check(server, progress)
+            finally:
+                server.close()
     log = path + "-wal"
     logged = os.path.exists(log) and os.path.getsize(log) > 0
     with translated(path):
@@ -57,17 +66,20 @@ def damage_in(path: str) -> DamagedError | None:
     return DamagedError(f"{path} is damaged: {first.what}" + (f", such as {first.example}" if first.example else ""))
 
 
-def check(db: apsw.Connection, progress: Progress) -> list[Damage]:
+def check(db: Database, progress: Progress) -> list[Damage]:
     """Everything that is wrong, one kind of damage each. Where a part cannot be read, that is said, and others are."""
     started, found, unread = time.monotonic(), list[Damage](), dict[str, str]()
-    parts: Sequence[Callable[[apsw.Connection], Iterator[Damage]]] = (
+    parts: Sequence[Callable[[Database], Iterator[Damage]]] = (
         _structure, _references, _rows, _texts, _tags, _meta, _vectors, _codes, _labels,
     )  # fmt: skip
+    names: Sequence[str] = _NAMES
+    if not isinstance(db, apsw.Connection):  # a server's own tables and references are its own care
+        parts, names = parts[2:], names[2:]
     within = db.in_transaction
     if not within:
         db.execute("BEGIN")
     try:
-        for name, part in zip(_NAMES, parts, strict=True):
+        for name, part in zip(names, parts, strict=True):
             if time.monotonic() - started > 1:
                 progress.doing(f"checking {name}")
             try:
@@ -95,7 +107,7 @@ def _indexes_only(messages: Sequence[str]) -> bool:
     return all(any(kind in message for kind in kinds) for message in messages)
 
 
-def _structure(db: apsw.Connection) -> Iterator[Damage]:
+def _structure(db: Database) -> Iterator[Damage]:
     wrong = alteration(db, MIGRATIONS)
     if wrong is not None:
         yield Damage(what=_STRANGE, count=1, example=wrong, derived=False, remedy=MEND)
@@ -106,7 +118,7 @@ def _structure(db: apsw.Connection) -> Iterator[Damage]:
         yield Damage(what=what, count=len(messages), example=printable(messages[0]), derived=derived, remedy=MEND)
 
 
-def _references(db: apsw.Connection) -> Iterator[Damage]:
+def _references(db: Database) -> Iterator[Damage]:
     broken: dict[tuple[str, str], list[Any]] = {}
     for table, row, parent, _ in db.execute("PRAGMA foreign_key_check"):
         broken.setdefault((table, parent), []).append(row)
@@ -118,7 +130,7 @@ def _references(db: apsw.Connection) -> Iterator[Damage]:
         yield Damage(what=what, count=len(rows), example=example, derived=derived, remedy=remedy)
 
 
-def _broken(db: apsw.Connection, rules: Sequence[Rule], **bound: Any) -> Iterator[Damage]:
+def _broken(db: Database, rules: Sequence[Rule], **bound: Any) -> Iterator[Damage]:
     for what, derived, remedy, sql in rules:
         count, example = db.execute(
             f"SELECT count(*), min(x) FROM (SELECT NULL x WHERE FALSE UNION ALL {sql})", bound
@@ -127,11 +139,11 @@ def _broken(db: apsw.Connection, rules: Sequence[Rule], **bound: Any) -> Iterato
             yield Damage(what=what, count=count, example=example, derived=derived, remedy=remedy)
 
 
-def _rows(db: apsw.Connection) -> Iterator[Damage]:
+def _rows(db: Database) -> Iterator[Damage]:
     yield from _broken(db, RULES)
 
 
-def _texts(db: apsw.Connection) -> Iterator[Damage]:
+def _texts(db: Database) -> Iterator[Damage]:
     for table, column in TEXTS:
         bad = bad_texts(db, table, column)
         if bad:
@@ -140,7 +152,7 @@ def _texts(db: apsw.Connection) -> Iterator[Damage]:
             yield Damage(what=what, count=len(bad), example=example, derived=False, remedy=MEND)
 
 
-def _tags(db: apsw.Connection) -> Iterator[Damage]:
+def _tags(db: Database) -> Iterator[Damage]:
     """JSON columns one by one, and the table of tags against them."""
     for table, column, remedy in (
         *(("image", name, "picto repair, then picto retag") for name in CATEGORIES),
@@ -160,7 +172,7 @@ def _tags(db: apsw.Connection) -> Iterator[Damage]:
         yield Damage(what=what, count=count, example=None, derived=True, remedy=MEND)
 
 
-def _meta(db: apsw.Connection) -> Iterator[Damage]:
+def _meta(db: Database) -> Iterator[Damage]:
     """What `meta` says of the database as a whole, entry by entry."""
     for key, (read, remedy) in METAS.items():
         if not is_right(db, key):
@@ -184,7 +196,7 @@ METAS = {
 _DERIVED = ("pairs", "recall", "taxonomy")
 
 
-def _vectors(db: apsw.Connection) -> Iterator[Damage]:
+def _vectors(db: Database) -> Iterator[Damage]:
     dim, staged = width(db), width(db, "staged_model")
     tables = (
         ("embedding", dim, AGAIN),
@@ -202,12 +214,12 @@ def _vectors(db: apsw.Connection) -> Iterator[Damage]:
         yield Damage(what=what, count=len(bad_names), example=example, derived=True, remedy=MEND)
 
 
-def _codes(db: apsw.Connection) -> Iterator[Damage]:
+def _codes(db: Database) -> Iterator[Damage]:
     mean = mean_of(db)
     yield from _broken(db, CODES if mean is not None else CODES[1:], mean=mean)
 
 
-def _labels(db: apsw.Connection) -> Iterator[Damage]:
+def _labels(db: Database) -> Iterator[Damage]:
     """Labels and aliases against the taxonomy, where it is one that this version knows."""
     catalog = Catalog(db)
     if not is_right(db, "own_taxonomy"):

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import islice
 
-import apsw
 import numpy as np
 from numpy.typing import NDArray
 
+from pictocli.protocols import Database
 from pictocli.queries import Queries
+from pictocli.schema import savepoint
 
 __all__ = ["HeldCodes", "distances", "packed"]
 
@@ -23,11 +24,11 @@ class HeldCodes(Queries):
     into memory, which would spare a fifth of the time: a mapped file that another program cuts short ends the process.
     """
 
-    def __init__(self, db: apsw.Connection) -> None:
+    def __init__(self, db: Database) -> None:
         super().__init__(db)
         self._blocks: list[NDArray[np.uint64]] = []
         folders, images = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-        with db:  # one snapshot of mean and codes
+        with savepoint(db):  # one snapshot of mean and codes
             self._mean = self.vector("mean")
             rows = db.execute("SELECT folder_id, image_id, c FROM code ORDER BY folder_id, image_id")
             while block := list(islice(rows, _BLOCK)):

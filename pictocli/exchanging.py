@@ -6,9 +6,9 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, BinaryIO, Unpack
 
+from pictocli.databases import translated
 from pictocli.reading import Reader
 from pictocli.records import Exported, Scope
-from pictocli.schema import translated
 
 if TYPE_CHECKING:
     from pictocli.filters import Filters

@@ -67,10 +67,7 @@ class Fields(Catalog):
 
     def is_indexed(self, field: Sequence[str]) -> bool:
         """Whether there is an index on a field."""
-        found = self.db.execute(
-            "SELECT 1 FROM sqlite_schema WHERE type = 'index' AND tbl_name = 'image' AND name = ?", (_index(field),)
-        )
-        return found.get is not None and _may_be_indexed(field)
+        return _may_be_indexed(field) and self.db.has_index(_index(field))
 
     def index(self, fields: Sequence[Sequence[str]]) -> list[str]:
         """Put an index on each of these fields, for good; those that were new, as a person writes them.
@@ -99,10 +96,7 @@ class Fields(Catalog):
     def drop(self) -> None:
         """Remove the indexes, and keep them in mind: over JSON that is none no row can be changed."""
         with transaction(self.db):
-            rows = self.db.execute(
-                "SELECT name FROM sqlite_schema WHERE type = 'index' AND tbl_name = 'image' AND name LIKE 'field $%'"
-            )
-            for name in [_quoted(str(name)) for (name,) in rows.fetchall()]:
+            for name in [_quoted(name) for name in self.db.indexes() if name.startswith("field $")]:
                 self.db.execute(f"DROP INDEX {name}")
 
     def exists(self, field: Sequence[str]) -> bool:

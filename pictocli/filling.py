@@ -9,11 +9,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import apsw
-
 from pictocli.brain import Model, choose, put_labels, tag_rows, taxonomy_of
 from pictocli.candidates import IndexOptions, Target
-from pictocli.claims import claimed
+from pictocli.databases import claimed, connect, exists, translated
 from pictocli.errors import ModelError, StoreError, ValidationError, check_range
 from pictocli.fields import Fields, indexable, shown
 from pictocli.indexing import Indexer
@@ -21,9 +19,9 @@ from pictocli.kinds import Limits
 from pictocli.lists import Listing
 from pictocli.looking import embed_reference
 from pictocli.metadata import Metadata
-from pictocli.opening import claimed_library, held_model, tidy
+from pictocli.opening import claimed_library, held_model
 from pictocli.pdfs import Pages, passwords
-from pictocli.protocols import Progress
+from pictocli.protocols import Database, Progress
 from pictocli.recall import check_when_due
 from pictocli.records import Embedded, IndexReport, ModelSpec
 from pictocli.reembedding import reembed
@@ -32,7 +30,7 @@ from pictocli.remote import Access, Remote
 from pictocli.reports import RetagReport
 from pictocli.retagging import retag
 from pictocli.scan import Rules
-from pictocli.schema import connect, memory, transaction, translated
+from pictocli.schema import memory, transaction
 from pictocli.sources import Sources, check_typed, gathered, readable
 from pictocli.sources import targets as targets_of
 from pictocli.sqlite import SqliteStore
@@ -141,7 +139,7 @@ def reembed_library(
         report = reembed(
             store, model, batch_size=batch_size, workers=count, progress=progress, passwords=passwords(pdf_password)
         )
-        tidy(db)
+        db.tidy()
     return report
 
 
@@ -170,7 +168,7 @@ def retag_library(path: str, labels: str | None, device: str, progress: Progress
             store.set_meta("tag_rule", rule)
         progress.close()
         images = store.count_images()
-        tidy(db)
+        db.tidy()
     return RetagReport(images=images, changed=changed, rule=rule, seconds=time.perf_counter() - started)
 
 
@@ -198,12 +196,12 @@ def index_with(
     put_labels(store, taxonomy_of(store))
     targets = targets_of(store, sources, dataset, create=True)
     report = run(db, path, targets, model, options, progress)
-    tidy(db)
+    db.tidy()
     return report
 
 
 def run(
-    db: apsw.Connection, path: str, targets: Sequence[Target], model: Model, options: IndexOptions, progress: Progress,
+    db: Database, path: str, targets: Sequence[Target], model: Model, options: IndexOptions, progress: Progress,
     indexer: Indexer | None = None,
 ) -> IndexReport:  # fmt: skip
     """Index targets of an open database, whose roots nobody else changes meanwhile. indexer: another than the usual.
@@ -225,7 +223,7 @@ def run(
     return report
 
 
-def _index_fields(db: apsw.Connection, fields: Sequence[Sequence[str]], progress: Progress) -> None:
+def _index_fields(db: Database, fields: Sequence[Sequence[str]], progress: Progress) -> None:
     """Put an index on these fields of the metadata, and say so where it is new."""
     found = Fields(db)
     if fields:
@@ -256,8 +254,7 @@ def _rehearse(
 
 def existing(path: str) -> SqliteStore | None:
     """The library at `path` to look into, None when there is none yet."""
-    exists = os.path.exists(path) and os.path.getsize(path) > 0
-    return SqliteStore(connect(path, readonly=True)) if exists else None
+    return SqliteStore(connect(path, readonly=True)) if exists(path) else None
 
 
 def embed(

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 import apsw
 
+from pictocli.connection import Connection
 from pictocli.errors import StoreError
 from pictocli.migrations import APPLICATION_ID, MIGRATIONS
+from pictocli.protocols import Database
 from pictocli.schema import connect, memory, translated
 
 __all__ = ["Header", "engine", "is_sound", "look", "read_header"]
@@ -46,7 +48,7 @@ def read_header(path: str) -> Header | None:
     return Header(int.from_bytes(head[68:72], "big") == APPLICATION_ID, int.from_bytes(head[60:64], "big"))
 
 
-def look(path: str) -> apsw.Connection | None:
+def look(path: str) -> Connection | None:
     """Open a database that this picto can read as it is, only to read from it; None for any other.
 
     Nothing is made, migrated or waited for. Raises StoreError, OSError.
@@ -74,6 +76,6 @@ def engine() -> tuple[str, str]:
             db.close()
 
 
-def is_sound(db: apsw.Connection) -> bool:
+def is_sound(db: Database) -> bool:
     """Whether SQLite finds the file's structure whole; it reads all of it, 1 GB in some seconds."""
     return bool(db.execute("PRAGMA quick_check(1)").get == "ok")

@@ -17,6 +17,7 @@ from pictocli import stored
 from pictocli.brain import Brain, Model, Thought, checked, choose, model_id, put_labels, taxonomy_of
 from pictocli.candidates import Candidate, IndexOptions, Target
 from pictocli.catalog import Catalog
+from pictocli.databases import connect, translated
 from pictocli.decode import Decoded, Inspected, Recipe, Refused
 from pictocli.errors import (
     DamagedError,
@@ -29,13 +30,13 @@ from pictocli.errors import (
 from pictocli.filling import existing, run
 from pictocli.given import Carried, Given
 from pictocli.indexing import Indexer
-from pictocli.opening import held_model, tidy
+from pictocli.opening import held_model
 from pictocli.parquet import Vectors
 from pictocli.planning import Work
 from pictocli.protocols import Progress
 from pictocli.records import CATEGORIES, IndexReport, ModelSpec
 from pictocli.reports import ImportReport
-from pictocli.schema import connect, memory, translated
+from pictocli.schema import memory
 from pictocli.sqlite import SqliteStore
 from pictocli.workers import default_workers
 
@@ -159,7 +160,7 @@ def _run(
     put_labels(store, taxonomy_of(store))
     targets = _targets(store, given, *place, create=True)
     run(db, path, targets, model, options, progress, Importer(store, model, given, options, report, progress))
-    tidy(db)
+    db.tidy()
 
 
 def _model(vectors: Vectors, name: str, held: ModelSpec | None, device: str, progress: Progress) -> Model:

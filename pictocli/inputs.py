@@ -9,8 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import NamedTuple
 
-import apsw
-
+from pictocli.protocols import Database
 from pictocli.records import CATEGORIES
 from pictocli.schema import to_db
 
@@ -31,13 +30,13 @@ class Seen(NamedTuple):
     tags: Mapping[str, Mapping[str, float]]
 
 
-def seen(db: apsw.Connection, digest: bytes) -> Seen | None:
+def seen(db: Database, digest: bytes) -> Seen | None:
     """What was made of a picture that looked just the same, if there is one in the library."""
     row = db.execute(f"{_SEEN} WHERE n.digest = ? LIMIT 1", (digest,)).fetchone()
     return None if row is None else _seen(row)
 
 
-def seen_in(db: apsw.Connection, folder_id: int, name: str) -> dict[bytes, Seen]:
+def seen_in(db: Database, folder_id: int, name: str) -> dict[bytes, Seen]:
     """digest → what was made of it, of every page that a file has in the library now."""
     rows = db.execute(
         f"{_SEEN} JOIN file f ON f.id = i.file_id WHERE f.folder_id = ? AND f.name = ? LIMIT ?",
@@ -50,7 +49,7 @@ def _seen(row: tuple[bytes, bytes, str, str, str]) -> Seen:
     return Seen(row[1], {category: json.loads(text) for category, text in zip(CATEGORIES, row[2:], strict=True)})
 
 
-def ask_for(db: apsw.Connection, file_id: int, pages: str | None) -> int:
+def ask_for(db: Database, file_id: int, pages: str | None) -> int:
     """Remember which pages of a file are wanted, as `Pages` has it; None is all of them. Returns the file's id."""
     db.execute("DELETE FROM page_range WHERE file_id = ?", (file_id,))
     if pages is not None:
@@ -58,7 +57,7 @@ def ask_for(db: apsw.Connection, file_id: int, pages: str | None) -> int:
     return file_id
 
 
-def pages_asked_for(db: apsw.Connection, folder_id: int, name: str) -> str | None:
+def pages_asked_for(db: Database, folder_id: int, name: str) -> str | None:
     """Which pages of a file are wanted; None is all of them."""
     found: str | None = db.execute(
         "SELECT p.pages FROM page_range p JOIN file f ON f.id = p.file_id WHERE f.folder_id = ? AND f.name = ?",
@@ -67,7 +66,7 @@ def pages_asked_for(db: apsw.Connection, folder_id: int, name: str) -> str | Non
     return found
 
 
-def pages_held(db: apsw.Connection, folder_id: int, name: str) -> list[int]:
+def pages_held(db: Database, folder_id: int, name: str) -> list[int]:
     """The pages that a file has in the library."""
     rows = db.execute(
         "SELECT i.page FROM image i JOIN file f ON f.id = i.file_id WHERE f.folder_id = ? AND f.name = ?",

@@ -11,17 +11,19 @@ from dataclasses import replace
 
 import apsw
 
+from pictocli import databases
 from pictocli.brain import put_labels, taxonomy_of
 from pictocli.checking import check
+from pictocli.databases import exists, identity, is_file, shown, translated
 from pictocli.display import printable
 from pictocli.errors import NotFoundError, StoreError, ValidationError
 from pictocli.merging import Merging
 from pictocli.migrations import MIGRATIONS
-from pictocli.opening import claimed_library, tidy
-from pictocli.protocols import Progress
+from pictocli.opening import claimed_library
+from pictocli.protocols import Database, Progress
 from pictocli.recall import check_when_due
 from pictocli.reports import MergeReport
-from pictocli.schema import connect, translated
+from pictocli.schema import connect
 
 __all__ = ["merge"]
 
@@ -29,16 +31,16 @@ __all__ = ["merge"]
 def merge(path: str, other: str, progress: Progress, *, dry_run: bool) -> MergeReport:
     """Take all of the library `other` into that at `path`; see `Library.merge`."""
     started = time.perf_counter()
-    if not os.path.exists(other):
-        raise NotFoundError(f"there is no database at {other}")
-    if os.path.exists(path) and os.path.samefile(path, other):
-        raise ValidationError(f"{other} is this library itself", "--db names the library that takes it over")
+    if not exists(other):
+        raise NotFoundError(f"there is no database at {shown(other)}")
+    if identity(path) == identity(other):
+        raise ValidationError(f"{shown(other)} is this library itself", "--db names the library that takes it over")
     with translated(path):
-        connect(path, readonly=dry_run).close()  # what is wrong with it is told before the other is read
-        beside = os.path.dirname(os.path.realpath(path))
+        databases.connect(path, readonly=dry_run).close()  # what is wrong with it is told before the other is read
+        beside = os.path.dirname(os.path.realpath(path)) if is_file(path) else None
         if dry_run:
             with _other_library(other, beside, progress) as theirs:
-                db = connect(path, readonly=True)
+                db = databases.connect(path, readonly=True)
                 merging = Merging(db, theirs)
                 merging.require_same_model(other)
                 report = merging.take_over(other, progress, dry_run=True)
@@ -52,41 +54,40 @@ def merge(path: str, other: str, progress: Progress, *, dry_run: bool) -> MergeR
                 merging.build_codes()
                 merging.measure_pairs()
                 check_when_due(db, progress)
-                tidy(db)
+                db.tidy()
     return replace(report, seconds=time.perf_counter() - started)
 
 
 @contextlib.contextmanager
-def _other_library(path: str, beside: str, progress: Progress) -> Iterator[apsw.Connection]:
-    """The library at `path`, read and found sound; of one of an older version a copy, which is brought up to date.
+def _other_library(path: str, beside: str | None, progress: Progress) -> Iterator[Database]:
+    """The library at `path`, read and found sound; of a file of an older version a copy, which is brought up
+    to date.
 
     beside: the folder where such a copy lies for the time being. Raises NotFoundError, StoreError, DamagedError.
     """
-    if not os.path.exists(path):
-        raise NotFoundError(f"there is no database at {path}")
     with contextlib.ExitStack() as stack:
         with translated(path):  # what happens later happens to the library that takes it over
             copy = path
-            if 0 < _version(path) < len(MIGRATIONS):
+            if is_file(path) and 0 < _version(path) < len(MIGRATIONS):
                 folder = stack.enter_context(tempfile.TemporaryDirectory(prefix=".merging-", dir=beside))
                 copy = os.path.join(folder, "other.db")
                 _copy(path, copy)
                 connect(copy).close()
-            db = connect(copy, readonly=True)
+            db = databases.connect(copy, readonly=True)
             stack.callback(db.close)
             _leave_log(db, copy)
             db.execute("BEGIN")  # one state of it, whatever its owner writes meanwhile
             wrong = [damage for damage in check(db, progress) if not damage.derived]
         if wrong:
             example = f", such as {wrong[0].example}" if wrong[0].example else ""
-            told = printable(f"{path} is damaged: {wrong[0].count:,} {wrong[0].what}{example}")
+            told = printable(f"{shown(path)} is damaged: {wrong[0].count:,} {wrong[0].what}{example}")
             raise StoreError(told, f"picto repair --db {path} mends what can be mended; nothing was merged")
         yield db
 
 
-def _leave_log(db: apsw.Connection, path: str) -> None:
+def _leave_log(db: Database | apsw.Connection, path: str) -> None:
     """Keep a log that its owner has not folded in from being so by us, who only read."""
-    if os.path.exists(f"{path}-wal") and os.path.getsize(f"{path}-wal"):
+    if isinstance(db, apsw.Connection) and os.path.exists(f"{path}-wal") and os.path.getsize(f"{path}-wal"):
         db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
 
 

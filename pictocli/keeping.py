@@ -9,19 +9,16 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 
-import apsw
-
-from pictocli.claims import claimed
+from pictocli.databases import claimed, connect, require_file, translated
 from pictocli.display import counted, size_of
 from pictocli.errors import NotFoundError, PictoError, StoreError, ValidationError
 from pictocli.forgetting import Forgetting, Known, Place, rebuild
-from pictocli.opening import claimed_library, tidy
-from pictocli.protocols import Progress
+from pictocli.opening import claimed_library
+from pictocli.protocols import Database, Progress
 from pictocli.queries import Queries
 from pictocli.records import Scope, Skipped
 from pictocli.remote import exists
 from pictocli.reports import Forgotten, MoveReport, RemovalReport, VacuumReport
-from pictocli.schema import connect, translated
 from pictocli.urls import is_url, joined, normal, stored
 
 __all__ = [
@@ -171,7 +168,7 @@ def move_root(path: str, old: str, new: str, *, force: bool = False, dry_run: bo
         files = store.count_known([root_id])
         if not dry_run:
             store.move_root(root_id, place)
-            tidy(db)
+            db.tidy()
     return MoveReport(old=root, new=place, files=files, looked=len(looked), there=there, dry_run=dry_run)
 
 
@@ -189,6 +186,7 @@ def vacuum(path: str, progress: Progress) -> VacuumReport:
     as it was. It takes as much room again, twice: for the new one, and for the log by which it can be undone.
     """
     started = time.perf_counter()
+    require_file(path, "vacuum", "a server keeps itself small")
     connect(path).close()  # tells what is no database, and brings an older one up to date
     beside = os.path.dirname(os.path.realpath(path))
     with translated(path), claimed(path):
@@ -209,7 +207,7 @@ def vacuum(path: str, progress: Progress) -> VacuumReport:
 
 
 @contextlib.contextmanager
-def opened(path: str, dry_run: bool) -> Iterator[apsw.Connection]:
+def opened(path: str, dry_run: bool) -> Iterator[Database]:
     """The database, read-only for a dry run, else claimed as a whole."""
     if not dry_run:
         with claimed_library(path) as db:
@@ -244,7 +242,7 @@ def forget(store: Forgetting, file_ids: Sequence[int], progress: Progress) -> No
 def finish(store: Forgetting) -> None:
     """Measure anew what was measured of a library that has become smaller, and make it one file."""
     store.measure_pairs()
-    tidy(store.db)
+    store.db.tidy()
 
 
 def _root_named(store: Forgetting, old: str) -> tuple[int, str]:

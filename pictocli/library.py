@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Unpack, cast
 
 from pictocli.browsing import Browsing
+from pictocli.databases import exists
 from pictocli.errors import ValidationError, check_range
 from pictocli.exchanging import Exchanging
 from pictocli.grouped import Duplicates
@@ -132,7 +133,7 @@ class Library(Tuning, Upkeep, Exchanging, Picturing, Browsing):
         >>> library.labels("objects")[0]
         Label(category='objects', id='person', phrase='a person', aliases=('human', 'people', 'man', 'woman', ...))
         """
-        return labels(category, own=self._own_taxonomy() if os.path.exists(self.path) else None)
+        return labels(category, own=self._own_taxonomy() if exists(self.path) else None)
 
     def embed(
         self, images: ImageLike | Iterable[ImageLike], *, model: str = "auto", device: str = "auto",

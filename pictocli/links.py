@@ -6,8 +6,6 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-import apsw
-
 from pictocli.catalog import Catalog
 from pictocli.records import Scope
 from pictocli.schema import from_db, transaction
@@ -53,10 +51,9 @@ class Links(Selection):
             (folder_id,),
         ).fetchall()
         found = set()
-        with self._heads() as head:
-            for name, content_id, wide, high in rows:
-                if jpeg_width(head(content_id)) != thumbnail_size(wide, high, width)[0]:
-                    found.add(from_db(name))
+        for name, content_id, wide, high in rows:
+            if jpeg_width(self._head(content_id)) != thumbnail_size(wide, high, width)[0]:
+                found.add(from_db(name))
         return found
 
     def fits(self, content_id: int, width: int) -> bool:
@@ -68,11 +65,10 @@ class Links(Selection):
         ).fetchone()
         if size is None:
             return False
-        with self._heads() as head:
-            return jpeg_width(head(content_id)) == thumbnail_size(int(size[0]), int(size[1]), width)[0]
+        return jpeg_width(self._head(content_id)) == thumbnail_size(int(size[0]), int(size[1]), width)[0]
 
-    def _heads(self) -> _Heads:
-        return _Heads(self.db)
+    def _head(self, content_id: int) -> bytes:
+        return self.db.thumbnail_head(content_id, _HEAD)
 
     # -- what lies elsewhere ----------------------------------------------------------------------------------------
 
@@ -151,25 +147,3 @@ class Links(Selection):
                 " AND content_id IN (SELECT content_id FROM thumbnail WHERE jpeg = ?3)",
                 urls,
             )
-
-
-class _Heads:
-    """Reads the first bytes of stored thumbnails: a query would read all of them."""
-
-    def __init__(self, db: apsw.Connection) -> None:
-        self._db = db
-        self._blob: apsw.Blob | None = None
-
-    def __enter__(self) -> Any:
-        return self._head
-
-    def __exit__(self, *_: object) -> None:
-        if self._blob is not None:
-            self._blob.close()
-
-    def _head(self, content_id: int) -> bytes:
-        if self._blob is None:
-            self._blob = self._db.blob_open("main", "thumbnail", "jpeg", content_id, False)
-        else:
-            self._blob.reopen(content_id)
-        return bytes(self._blob.read(min(_HEAD, self._blob.length())))

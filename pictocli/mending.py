@@ -27,6 +27,7 @@ from pictocli.consistency import (
     TEXTS,
 )
 from pictocli.migrations import MIGRATIONS
+from pictocli.protocols import Database
 from pictocli.records import CATEGORIES
 from pictocli.schema import transaction
 from pictocli.soundness import bad_json, bad_named_vectors, bad_texts, bad_vectors, is_right, mean_of, width
@@ -106,13 +107,13 @@ _DERIVED = (
 _DATA = ("dataset", "root", "folder", "file", "image", "content", "embedding", "staged", "thumbnail", "text_embedding")
 
 
-def reindex(db: apsw.Connection) -> None:
+def reindex(db: Database) -> None:
     """Build all indexes anew. Raises apsw.Error where their tables cannot be indexed."""
     with transaction(db):
         db.execute("REINDEX")
 
 
-def mend(db: apsw.Connection, *, lossy: bool) -> tuple[dict[str, int], int]:
+def mend(db: Database, *, lossy: bool) -> tuple[dict[str, int], int]:
     """Make all tables agree. Returns table → rows removed, and how many files `index` must take up again.
 
     lossy: rows may be missing that nothing tells of, so that files with fewer images than pages are taken up again.
@@ -140,15 +141,15 @@ def mend(db: apsw.Connection, *, lossy: bool) -> tuple[dict[str, int], int]:
         db.execute("PRAGMA foreign_keys=ON")
 
 
-def _counts(db: apsw.Connection) -> dict[str, int]:
+def _counts(db: Database) -> dict[str, int]:
     return {table: int(db.execute(f"SELECT count(*) FROM {table}").get) for table in _DATA}
 
 
-def _unfinished(db: apsw.Connection) -> int:
+def _unfinished(db: Database) -> int:
     return int(db.execute("SELECT count(*) FROM file WHERE size IS NULL").get)
 
 
-def _restore_triggers(db: apsw.Connection) -> None:
+def _restore_triggers(db: Database) -> None:
     plain = apsw.Connection(":memory:")
     for script in MIGRATIONS:
         plain.execute(script)
@@ -158,7 +159,7 @@ def _restore_triggers(db: apsw.Connection) -> None:
     plain.close()
 
 
-def _mend_texts(db: apsw.Connection) -> None:
+def _mend_texts(db: Database) -> None:
     """Text that is no UTF-8: a name of a file is bytes then, anything else is lost."""
     for table, column in TEXTS:
         for raw in dict.fromkeys(bad_texts(db, table, column)):
@@ -174,7 +175,7 @@ def _mend_texts(db: apsw.Connection) -> None:
                 db.execute(f"UPDATE {table} SET {column} = '' {where}", (raw,))
 
 
-def _mend_meta(db: apsw.Connection) -> None:
+def _mend_meta(db: Database) -> None:
     """Entries that are no use go; without its model a library's embeddings say nothing, and are made anew."""
     if not is_right(db, "model"):
         for table in ("embedding", "text_embedding", "vector"):
@@ -186,7 +187,7 @@ def _mend_meta(db: apsw.Connection) -> None:
             db.execute("DELETE FROM meta WHERE key = ?", (key,))
 
 
-def _mend_values(db: apsw.Connection) -> None:
+def _mend_values(db: Database) -> None:
     """Vectors that are none, and JSON that is none."""
     for table, dim in (("embedding", width(db)), ("staged", width(db, "staged_model")), ("text_embedding", width(db))):
         _delete(db, table, bad_vectors(db, table, dim))
@@ -204,5 +205,5 @@ def _mend_values(db: apsw.Connection) -> None:
     db.execute(f"UPDATE content SET measures = '{{}}' WHERE id IN {_GIVEN}", (json.dumps(bad),))
 
 
-def _delete(db: apsw.Connection, table: str, rows: Sequence[Any]) -> None:
+def _delete(db: Database, table: str, rows: Sequence[Any]) -> None:
     db.execute(f"DELETE FROM {table} WHERE rowid IN {_GIVEN}", (json.dumps(list(rows)),))

@@ -11,12 +11,10 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-import apsw
-
 from pictocli.errors import ModelMismatchError, StoreError, ValidationError
 from pictocli.forgetting import Forgetting
 from pictocli.interrupts import held
-from pictocli.protocols import Progress
+from pictocli.protocols import Database, Progress
 from pictocli.records import CATEGORIES
 from pictocli.reports import MergeReport
 from pictocli.schema import from_db, transaction
@@ -41,7 +39,7 @@ class _Target(NamedTuple):
 class Merging(Forgetting):
     """A store that takes over what another one knows."""
 
-    def __init__(self, db: apsw.Connection, other: apsw.Connection) -> None:
+    def __init__(self, db: Database, other: Database) -> None:
         super().__init__(db)
         self.other = Forgetting(other)
         self.kept = self.waiting = self.images = self.files_taken = self.contents_taken = 0

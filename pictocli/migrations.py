@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import apsw
 
+from pictocli.protocols import Database
+
 __all__ = ["APPLICATION_ID", "MIGRATIONS", "alteration"]
 
 APPLICATION_ID = 0x50494354  # "PICT": tells our files from other programs' SQLite files
@@ -152,7 +154,7 @@ MIGRATIONS = (
 )
 
 
-def alteration(db: apsw.Connection, scripts: Sequence[str]) -> str | None:
+def alteration(db: Database, scripts: Sequence[str]) -> str | None:
     """What of these scripts' tables, indexes, views and triggers is not in the database as they make it; or None.
 
     A trigger that they do not make is one, too: it would run when picto writes. Other tables, views and indexes are

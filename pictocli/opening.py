@@ -1,24 +1,21 @@
-"""How a change of a library begins and ends: which model it holds, its claim, its log folded in. Imports no numpy."""
+"""How a change of a library begins and ends: which model it holds, and its claim. Imports no numpy."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator
 
-import apsw
-
-from pictocli.claims import claimed
+from pictocli.databases import claimed, connect, exists
+from pictocli.protocols import Database
 from pictocli.records import ModelSpec
-from pictocli.schema import connect
 from pictocli.sqlite import SqliteStore
 
-__all__ = ["claimed_library", "held_model", "tidy"]
+__all__ = ["claimed_library", "held_model"]
 
 
 def held_model(path: str) -> ModelSpec | None:
     """The model of the database at `path`, None when there is none yet."""
-    if not os.path.exists(path) or (os.path.isfile(path) and os.path.getsize(path) == 0):
+    if not exists(path):
         return None
     db = connect(path)
     try:
@@ -28,7 +25,7 @@ def held_model(path: str) -> ModelSpec | None:
 
 
 @contextlib.contextmanager
-def claimed_library(path: str) -> Iterator[apsw.Connection]:
+def claimed_library(path: str) -> Iterator[Database]:
     """The database at `path`, which no other process changes meanwhile."""
     db = connect(path)
     try:
@@ -36,10 +33,3 @@ def claimed_library(path: str) -> Iterator[apsw.Connection]:
             yield db
     finally:
         db.close()
-
-
-def tidy(db: apsw.Connection) -> None:
-    """Fold the write-ahead log into the file, so that one file is all there is; readers may hold it open a while."""
-    db.execute("PRAGMA optimize")
-    db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-    db.close()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from pictocli.databases import shown, size
 from pictocli.pairs import quantiles
 from pictocli.queries import Queries
 from pictocli.records import CATEGORIES, Contents, Exported, LibraryInfo, PairQuantiles
@@ -30,8 +30,8 @@ class Overview(Queries):
         )
         require(isinstance(rule, str), "its tag rule is no text")
         return LibraryInfo(
-            path=path,
-            size_bytes=sum(os.stat(path + end).st_size for end in ("", "-wal") if os.path.exists(path + end)),
+            path=shown(path),
+            size_bytes=size(path),
             images=images,
             kinds=kinds,
             datasets=self.datasets(),

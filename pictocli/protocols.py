@@ -1,13 +1,18 @@
-"""What indexing and searching are handed: an embedder, and a place to report progress. Read this page first.
+"""What indexing and searching are handed: an embedder, a database, a place to report progress. Read this page first.
 
 Data flows one way: `scan` finds files, `decode` turns each into model input and measures, an `Embedder` turns model
 input into vectors, `tagging` turns vectors and measures into tags, `sqlite` keeps it all, a transaction a batch.
+
+A library is a `Database` that an `Engine` opens: a SQLite file, a PostgreSQL server, Lance tables. All of them take
+the same SQL, which is SQLite's, of the same tables; an engine for which that is no mother tongue translates it. Only
+finding the nearest is each engine's own: see `Neighbours`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pictocli.records import ModelSpec
 
@@ -15,7 +20,10 @@ if TYPE_CHECKING:  # numpy costs 60 ms: queries on indexed images never load it
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Embedder", "NoProgress", "Progress", "TextEmbedder"]
+__all__ = ["Database", "Embedder", "Engine", "Neighbours", "NoProgress", "Passing", "Progress", "Rows", "TextEmbedder"]
+
+Passing = tuple[str, Sequence[Any]]
+"""A query for the `image_id` of all images that pass, which may name one twice, and the values that it takes."""
 
 
 class TextEmbedder(Protocol):
@@ -49,6 +57,134 @@ class Embedder(TextEmbedder, Protocol):
 
     def begin_images(self, pixels: NDArray[np.uint8]) -> Callable[[], NDArray[np.float32]]:
         """Begin to embed pictures; calling what this returns waits for them. Both are as `embed_images` else."""
+
+
+class Rows(Protocol):
+    """What a statement gives, row by row; a row is a tuple."""
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+    def __next__(self) -> Any: ...
+
+    def fetchone(self) -> Any:
+        """The next row, or None."""
+
+    def fetchall(self) -> list[Any]:
+        """All rows that are left."""
+
+    @property
+    def get(self) -> Any:
+        """The first row, or its only value when it has one; None when there is none. Reads no further."""
+
+
+class Neighbours(Protocol):
+    """Finds the nearest by an index of the engine's own, in place of picto's 1-bit codes."""
+
+    def serves(self, images: int) -> bool:
+        """Whether the index is there, and sooner done than comparing so many images."""
+
+    def nearest(
+        self, vector: bytes, limit: int, folders: Sequence[int] | None, passing: Passing | None, *, without: int,
+        exact: bool,
+    ) -> list[tuple[int, float]]:  # fmt: skip
+        """The `limit` images nearest to `vector` (float32 bytes, L2-normalised), as (image id, cosine), nearest first.
+
+        Of those in these folders (None: all) that pass (None: all do; else `folders` is among what `passing` asks),
+        but for the id `without`. exact: compare with every one of them, in float32. Ties go by id.
+        """
+
+    def build(self) -> None:
+        """Bring the index up to date with what has been written, where it pays; make it, where it now does."""
+
+
+class Database(Protocol):
+    """One open connection to a library. Values are None, int, float, str and bytes; errors are the engine's own.
+
+    filename: of the file that it lies in, "" for none. neighbours: None where the nearest are found by 1-bit codes.
+    writable: whether it was opened to write. `BEGIN IMMEDIATE` waits until no other connection writes, and lets none.
+    """
+
+    neighbours: Neighbours | None
+
+    @property
+    def filename(self) -> str: ...
+
+    @property
+    def in_transaction(self) -> bool: ...
+
+    @property
+    def writable(self) -> bool: ...
+
+    def execute(self, statements: str, bindings: Sequence[Any] | Mapping[str, Any] | None = None) -> Rows:
+        """Run a statement of SQLite's SQL. Values are bound as ?, ?1 or :name."""
+
+    def executemany(self, statements: str, sequenceofbindings: Iterable[Sequence[Any]]) -> Rows:
+        """Run a statement once for each."""
+
+    def changes(self) -> int:
+        """Rows that the last INSERT, UPDATE or DELETE changed, without those of triggers."""
+
+    def total_changes(self) -> int:
+        """Rows that have been changed since the connection was opened."""
+
+    def last_insert_rowid(self) -> int:
+        """The id of the last row that was inserted."""
+
+    def version(self) -> int:
+        """A number that is another one once another connection has changed the database."""
+
+    def has_index(self, name: str) -> bool:
+        """Whether there is an index of this name on the images."""
+
+    def indexes(self) -> list[str]:
+        """The names of all indexes on the images."""
+
+    def thumbnail_head(self, content_id: int, size: int) -> bytes:
+        """The first bytes of a stored thumbnail."""
+
+    def without_triggers(self, names: Sequence[str]) -> AbstractContextManager[None]:
+        """Put some triggers aside for a block, within the caller's transaction: what they keep in step, it does."""
+
+    def tidy(self) -> None:
+        """Put all that was written where it belongs, and close."""
+
+    def close(self) -> None:
+        """Close the connection, and undo what is not committed."""
+
+
+class Engine(Protocol):
+    """Opens the libraries of one kind, by their names."""
+
+    def connect(self, name: str, *, create: bool = False, readonly: bool = False, page_size: int = 16384) -> Database:
+        """Open a library, making or migrating it where asked to write.
+
+        Raises StoreError when there is none and `create` is off, when it is none of picto's, is newer than this
+        program, or cannot be opened.
+        """
+
+    def claimed(self, name: str, roots: Mapping[int, str] | None = None) -> AbstractContextManager[None]:
+        """Be the only process to change these roots (id → path) of a library, or any of it, in this block.
+
+        Raises TakenError that names the process that does already. A process that dies leaves no claim behind.
+        """
+
+    def translated(self, name: str) -> AbstractContextManager[None]:
+        """Turn the engine's own errors into a StoreError that a person can act on."""
+
+    def exists(self, name: str) -> bool:
+        """Whether there is a library, no empty place. What cannot be looked at is there: opening it says why not."""
+
+    def full(self, name: str) -> str:
+        """The name in full, whatever the working directory is."""
+
+    def shown(self, name: str) -> str:
+        """The name as it may be told: without a password."""
+
+    def identity(self, name: str) -> object:
+        """Which library lies there, None where there is none: another one once it was replaced."""
+
+    def size(self, name: str) -> int:
+        """Bytes that the library takes."""
 
 
 class Progress(Protocol):

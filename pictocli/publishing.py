@@ -10,14 +10,13 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from pictocli.claims import claimed
+from pictocli.databases import claimed, connect, translated
 from pictocli.errors import DamagedError, ValidationError, check_range
 from pictocli.interrupts import held
 from pictocli.links import Links, Thumbnail
 from pictocli.places import Place, link_base, place
 from pictocli.protocols import Progress
 from pictocli.reports import ThumbnailReport
-from pictocli.schema import connect, translated
 from pictocli.sizes import thumbnail_size
 from pictocli.stored_jpegs import stored_jpeg
 from pictocli.uploads import IN_FLIGHT

@@ -29,7 +29,7 @@ class Queries(Selection):
 
     def version(self) -> int:
         """A number that is another one once another connection has changed the database."""
-        return int(self.db.pragma("data_version"))
+        return self.db.version()
 
     def begin(self) -> None:
         """See the database as it is now, whatever others write, until `end`."""
@@ -166,6 +166,9 @@ class Queries(Selection):
         Of those in scope that meet all conditions. exact: compare with every one of them; else with the best few
         thousand by 1-bit code. Ties go by id.
         """
+        if self.db.neighbours is not None:
+            passing = self.asking(conditions, folders) if conditions else None
+            return self.db.neighbours.nearest(vector, limit, folders, passing, without=without, exact=exact)
         column, among = "folder_id", folders
         if not exact:
             column, among = "id", self.chosen(vector, folders, conditions)
@@ -281,6 +284,8 @@ class Queries(Selection):
 
         They do not where a fifth of the images would be left to compare, which are read one by one and not in a row.
         """
+        if self.db.neighbours is not None:
+            return self.db.neighbours.serves(self.count(folders))
         few = max(EXACT_BELOW, 5 * self.compared(bits))
         if self.count(folders) < few or self.vector("mean") is None:
             return False

@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from functools import wraps
 from types import TracebackType
 from typing import Concatenate, ParamSpec, Self, TypeVar
 
-import apsw
-
+from pictocli.databases import connect, full, identity, translated
 from pictocli.holding import Holding
+from pictocli.protocols import Database
 from pictocli.queries import Queries
-from pictocli.schema import connect, translated
 
-__all__ = ["Questions", "file_at", "question"]
+__all__ = ["Questions", "question"]
 
 _FAULTS = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 Q = TypeVar("Q", bound="Questions")
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-def file_at(path: str) -> tuple[int, int] | None:
-    """Which file lies at `path`, whatever is in it; None where there is none."""
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 def question(method: Callable[Concatenate[Q, P], R]) -> Callable[Concatenate[Q, P], R]:
@@ -61,9 +50,9 @@ class Questions:
     """A database that is opened read-only, at the first question. Use it as a context manager."""
 
     def __init__(self, path: str) -> None:
-        self.path = os.path.abspath(path)
-        self._db: apsw.Connection | None = None
-        self._file: tuple[int, int] | None = None
+        self.path = full(path)
+        self._db: Database | None = None
+        self._file: object = None
         self._holding, self._asked = Holding(), False
 
     def __enter__(self) -> Self:
@@ -97,7 +86,7 @@ class Questions:
         """
         if self._db is not None and self._db.in_transaction:
             return
-        found = file_at(self.path)
+        found = identity(self.path)
         if self._db is not None and found != self._file:
             self.close()
         self._file = found

@@ -13,18 +13,17 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-import apsw
 import numpy as np
 from numpy.typing import NDArray
 
 from pictocli.catalog import at_least
 from pictocli.codes import distances, packed
+from pictocli.databases import connect, translated
 from pictocli.display import percent
 from pictocli.errors import StoreError
-from pictocli.protocols import Progress
+from pictocli.protocols import Database, Progress
 from pictocli.queries import Queries
 from pictocli.records import Recall
-from pictocli.schema import connect, translated
 from pictocli.sqlite import SqliteStore
 
 __all__ = ["check", "check_library", "check_when_due"]
@@ -49,20 +48,20 @@ def check_library(path: str, progress: Progress) -> Recall:
         db.close()
 
 
-def check_when_due(db: apsw.Connection, progress: Progress) -> None:
+def check_when_due(db: Database, progress: Progress) -> None:
     """Check a library that never was, or is half or twice as large as it was then: 0.2 s at 20,000 images."""
     kept, images = Queries(db).recall(), Queries(db).count(None)
     if kept is None or not kept.images / 2 < images < kept.images * 2:
         check(db, progress)
 
 
-def check(db: apsw.Connection, progress: Progress) -> Recall:
+def check(db: Database, progress: Progress) -> Recall:
     """Find the least number of images to compare that reaches GOALS, keep it for later questions, and say if it is new.
 
     The number doubles until it does; where comparing every image is as fast then, that is done. Where the usual number
     falls short and the mean has moved since codes were made, they are made anew first.
     """
-    queries, writable = Queries(db), not (db.readonly("main") or db.pragma("query_only"))
+    queries, writable = Queries(db), db.writable
     images, spec = queries.count(None), queries.spec()
     bits = spec.dim if spec else 768
     usual, before = at_least(bits), queries.compared(bits)

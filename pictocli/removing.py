@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from pictocli.databases import translated
 from pictocli.display import counted
 from pictocli.errors import NotFoundError, ValidationError
 from pictocli.forgetting import Forgetting, Place
@@ -15,7 +16,6 @@ from pictocli.protocols import Progress
 from pictocli.queries import Queries
 from pictocli.records import Scope
 from pictocli.reports import Forgotten, RemovalReport
-from pictocli.schema import translated
 from pictocli.urls import is_url, is_web, normal, stored
 
 __all__ = ["remove"]

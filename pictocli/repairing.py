@@ -13,10 +13,11 @@ from pictocli.brain import put_labels, taxonomy_of
 from pictocli.checking import BROKEN, UNREAD, check, check_file
 from pictocli.claims import claimed
 from pictocli.damage import Damage, RepairReport
+from pictocli.databases import require_file
 from pictocli.errors import DamagedError
 from pictocli.fields import Fields
 from pictocli.mending import mend, reindex
-from pictocli.protocols import Progress
+from pictocli.protocols import Database, Progress
 from pictocli.recall import check_when_due
 from pictocli.salvage import finish_swap, opened, salvage, swap
 from pictocli.schema import connect, translated
@@ -28,6 +29,7 @@ __all__ = ["repair"]
 def repair(path: str, progress: Progress, *, dry_run: bool) -> RepairReport:
     """Repair the database at `path`; see `Library.repair`."""
     started = time.perf_counter()
+    require_file(path, "repair", "picto info --check looks for damage in any library")
     with nullcontext() if dry_run else claimed(path):
         if not dry_run and finish_swap(path):
             progress.say(f"An earlier repair was stopped at its last step: {path} is now what it had made")
@@ -73,7 +75,7 @@ def _repaired(path: str, found: list[Damage], progress: Progress) -> RepairRepor
         return replace(report, kept=swap(path, part))
 
 
-def _finished(db: apsw.Connection, report: RepairReport, progress: Progress, *, lossy: bool) -> RepairReport:
+def _finished(db: Database, report: RepairReport, progress: Progress, *, lossy: bool) -> RepairReport:
     """Mend one database, measure anew what was measured of it, and look at it again."""
     progress.doing("repairing")
     store = SqliteStore(db)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
 
+from pictocli.databases import exists
 from pictocli.errors import NotFoundError, StoreError, ValidationError
 from pictocli.expressions import parse
 from pictocli.fields import Fields
@@ -47,7 +47,7 @@ class Restricted(Reader):
         """Whether there is a library, no empty file. Raises as questions do, and where it has nothing that is meant."""
         for each in self._bounds.where:
             parse(each)
-        if not os.path.exists(self.path) or (os.path.isfile(self.path) and not os.path.getsize(self.path)):
+        if not exists(self.path):
             return False
         try:
             self._refill()

@@ -7,9 +7,9 @@ from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import apsw
 import numpy as np
 
+from pictocli.protocols import Database
 from pictocli.records import CATEGORIES
 
 __all__ = ["Tag", "retag"]
@@ -23,39 +23,32 @@ Tag = Callable[[Sequence[tuple[bytes, str]]], Sequence[Tags]]
 _FOLLOWING = ("image_untagging", "image_retagged", "tag_more", "tag_less")
 
 
-def retag(db: apsw.Connection, tag: Tag, done: Callable[[int], None]) -> int:
+def retag(db: Database, tag: Tag, done: Callable[[int], None]) -> int:
     """Tag every image anew, within the caller's transaction; the number of images whose tags changed.
 
     done: told how many contents have been tagged since the last call. The triggers that keep the inverted table in
     step cost 200 µs an image: they are put aside, and the table is written once at the end, in the order of its key.
     """
-    triggers: list[Any] = db.execute(
-        f"SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' AND name IN ({', '.join('?' * len(_FOLLOWING))})",  # noqa: S608 - question marks
-        _FOLLOWING,
-    ).fetchall()
-    for name, _ in triggers:
-        db.execute(f"DROP TRIGGER {name}")
-    inverted = _Inverted(db)
-    before = db.total_changes()
-    for contents, images in _batches(db):
-        tagged = tag([(vector, measures) for _, vector, measures in contents])
-        rows = {content: tags for (content, _, _), tags in zip(contents, tagged, strict=True)}
-        db.executemany(
-            "UPDATE image SET objects = ?1, scenes = ?2, attributes = ?3"
-            " WHERE content_id = ?4 AND (objects, scenes, attributes) IS NOT (?1, ?2, ?3)",
-            [(*(json.dumps(tags[name]) for name in CATEGORIES), content) for content, tags in rows.items()],
-        )
-        for content, image in images:
-            inverted.add(image, rows[content])
-        done(len(contents))
-    changed = db.total_changes() - before
-    inverted.write()
-    for _, statement in triggers:
-        db.execute(statement)
+    with db.without_triggers(_FOLLOWING):
+        inverted = _Inverted(db)
+        before = db.total_changes()
+        for contents, images in _batches(db):
+            tagged = tag([(vector, measures) for _, vector, measures in contents])
+            rows = {content: tags for (content, _, _), tags in zip(contents, tagged, strict=True)}
+            db.executemany(
+                "UPDATE image SET objects = ?1, scenes = ?2, attributes = ?3"
+                " WHERE content_id = ?4 AND (objects, scenes, attributes) IS NOT (?1, ?2, ?3)",
+                [(*(json.dumps(tags[name]) for name in CATEGORIES), content) for content, tags in rows.items()],
+            )
+            for content, image in images:
+                inverted.add(image, rows[content])
+            done(len(contents))
+        changed = db.total_changes() - before
+        inverted.write()
     return changed
 
 
-def _batches(db: apsw.Connection) -> Iterator[tuple[list[tuple[int, bytes, str]], list[tuple[int, int]]]]:
+def _batches(db: Database) -> Iterator[tuple[list[tuple[int, bytes, str]], list[tuple[int, int]]]]:
     """(content id, embedding, measures) of all that has an embedding, and the (content id, image id) that share it."""
     last = -1
     while True:
@@ -78,7 +71,7 @@ def _batches(db: apsw.Connection) -> Iterator[tuple[list[tuple[int, bytes, str]]
 class _Inverted:
     """The table image_tag as it will be, 24 bytes a row."""
 
-    def __init__(self, db: apsw.Connection) -> None:
+    def __init__(self, db: Database) -> None:
         self._db = db
         self._ids: dict[tuple[int, str], int] = {
             (category, name): tag_id for tag_id, category, name in db.execute("SELECT id, category, name FROM tag")

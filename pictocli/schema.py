@@ -1,13 +1,8 @@
-"""The SQLite file itself: opening it safely, whoever made it, and bringing an older one up to date.
-
-apsw brings its own SQLite, so extensions load on every Python; sqlite-vec's library is loaded by its path, because
-importing the package would import numpy (60 ms on every query).
-"""
+"""The SQLite file itself: opening it safely, whoever made it, and bringing an older one up to date."""
 
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
 import stat
 from collections.abc import Iterator
@@ -16,18 +11,12 @@ from urllib.parse import quote
 
 import apsw
 
+from pictocli.connection import PATIENCE, Connection, prepare
 from pictocli.errors import DamagedError, StoreError, TakenError
 from pictocli.migrations import APPLICATION_ID, MIGRATIONS, alteration
+from pictocli.protocols import Database
 
-__all__ = ["connect", "from_db", "kept_copy", "memory", "to_db", "transaction", "translated"]
-
-_LIMITS = (
-    (apsw.SQLITE_LIMIT_LENGTH, 2**28),  # the ids of 25 million images, as the JSON text in which they are bound
-    (apsw.SQLITE_LIMIT_SQL_LENGTH, 100_000),
-    (apsw.SQLITE_LIMIT_TRIGGER_DEPTH, 16),  # ours go four deep
-    (apsw.SQLITE_LIMIT_ATTACHED, 0),
-)
-_PATIENCE = 5000  # ms that a lock is waited for
+__all__ = ["connect", "from_db", "kept_copy", "memory", "savepoint", "to_db", "transaction", "translated"]
 
 _LEAST = 512  # bytes, SQLite's smallest page: it takes a file of one byte, all that is left of one, for an empty one
 
@@ -77,7 +66,7 @@ def translated(path: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def transaction(db: apsw.Connection) -> Iterator[None]:
+def transaction(db: Database) -> Iterator[None]:
     """One write transaction: committed at the end, undone on any exception. Within another it is a part of that one.
 
     BEGIN IMMEDIATE takes the write lock at once, so a busy database fails before the work and not after it. Raises
@@ -98,9 +87,23 @@ def transaction(db: apsw.Connection) -> Iterator[None]:
     db.execute("COMMIT")
 
 
+@contextlib.contextmanager
+def savepoint(db: Database) -> Iterator[None]:
+    """A part of a transaction, or a transaction: what it changed is undone on any exception, and it sees one state."""
+    db.execute("SAVEPOINT part")
+    try:
+        yield
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK TO part")
+            db.execute("RELEASE part")
+        raise
+    db.execute("RELEASE part")
+
+
 def connect(
     path: str, *, create: bool = False, readonly: bool = False, page_size: int = 16384, trusting: bool = False
-) -> apsw.Connection:
+) -> Connection:
     """Open the database at `path`, making or migrating it where asked to write.
 
     trusting: take one whose tables are not as picto makes them, to see what is wrong with it. Raises StoreError when
@@ -119,9 +122,9 @@ def connect(
     elif size < _LEAST:
         raise StoreError(f"{path} is not a picto database", "name another file with --db")
     with translated(path):
-        db = _open_readonly(path) if readonly else apsw.Connection(path)
+        db = _open_readonly(path) if readonly else Connection(path)
         try:
-            _prepare(db)
+            prepare(db)
             version = _recognise(db, path, fresh)
             if fresh:
                 db.execute(f"PRAGMA page_size={int(page_size)}")
@@ -141,10 +144,10 @@ def connect(
     return db
 
 
-def memory() -> apsw.Connection:
+def memory() -> Connection:
     """An empty database that is never written anywhere."""
-    db = apsw.Connection(":memory:")
-    _prepare(db)
+    db = Connection(":memory:")
+    prepare(db)
     _migrate(db, 0)
     return db
 
@@ -177,56 +180,25 @@ def _touch(path: str) -> None:
         raise StoreError(f"cannot write {path}: {exc.strerror}", "check its folder, or name another with --db") from exc
 
 
-def _open_readonly(path: str) -> apsw.Connection:
+def _open_readonly(path: str) -> Connection:
     """Open without writing. A WAL database in a folder we may not write opens only as immutable.
 
     Where we may write, the connection could and is told not to: a read-only one leaves its -wal and -shm files behind.
     """
     try:
-        db = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE)
-        db.set_busy_timeout(_PATIENCE)  # from the first statement on: the last reader to close locks all others out
+        db = Connection(path, flags=apsw.SQLITE_OPEN_READWRITE)
+        db.set_busy_timeout(PATIENCE)  # from the first statement on: the last reader to close locks all others out
         db.execute("PRAGMA query_only=ON; PRAGMA schema_version").fetchall()
     except (apsw.CantOpenError, apsw.ReadOnlyError):
         wal = Path(path + "-wal")
         if wal.exists() and wal.stat().st_size:
             raise
         uri = f"file:{quote(str(Path(path).absolute()))}?immutable=1"
-        db = apsw.Connection(uri, flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
+        db = Connection(uri, flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
     return db
 
 
-def _prepare(db: apsw.Connection) -> None:
-    """Load sqlite-vec, and trust nothing in the file.
-
-    trusted_schema off: a stranger's view or trigger cannot call what we load. No mmap: a mapped file that another
-    program cuts short ends the process.
-    """
-    db.set_busy_timeout(_PATIENCE)
-    db.enable_load_extension(True)
-    db.load_extension(_vec_library())
-    db.enable_load_extension(False)
-    db.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
-    for limit, value in _LIMITS:
-        db.limit(limit, value)
-    for pragma in (
-        "trusted_schema=OFF", "mmap_size=0", "cell_size_check=ON", "foreign_keys=ON", "synchronous=NORMAL",
-        "journal_size_limit=67108864",
-    ):  # fmt: skip
-        db.execute(f"PRAGMA {pragma}")
-
-
-def _vec_library() -> str:
-    """The path of sqlite-vec's library without its suffix, found without importing the package."""
-    beside = Path(apsw.__file__).parent.parent / "sqlite_vec"
-    if not beside.is_dir():
-        spec = importlib.util.find_spec("sqlite_vec")
-        if spec is None or spec.origin is None:
-            raise StoreError("the package sqlite-vec is missing", "pip install sqlite-vec")
-        beside = Path(spec.origin).parent
-    return str(beside / "vec0")
-
-
-def _recognise(db: apsw.Connection, path: str, fresh: bool) -> int:
+def _recognise(db: Connection, path: str, fresh: bool) -> int:
     """The schema version of a picto database; StoreError for any other file."""
     version = int(db.pragma("user_version"))
     empty = db.execute("SELECT count(*) FROM sqlite_schema").get == 0  # made, then killed before its first table
@@ -243,14 +215,14 @@ def _recognise(db: apsw.Connection, path: str, fresh: bool) -> int:
     return version
 
 
-def _require_ours(db: apsw.Connection, path: str, version: int) -> None:
+def _require_ours(db: Connection, path: str, version: int) -> None:
     """DamagedError unless the tables, indexes, views and triggers are those that picto makes."""
     wrong = alteration(db, MIGRATIONS[:version])
     if wrong is not None and int(db.pragma("user_version")) == version:  # else it was brought up to date just now
         raise DamagedError(f"{path} was changed by another program, or is damaged: {wrong}")
 
 
-def _migrate(db: apsw.Connection, version: int, path: str | None = None) -> None:
+def _migrate(db: Connection, version: int, path: str | None = None) -> None:
     """Bring a database up to date, each step in its own transaction; an older one is kept beside until all are done."""
     for number, script in enumerate(MIGRATIONS[version:], version + 1):
         with transaction(db):

@@ -11,6 +11,7 @@ from typing import Any
 
 from pictocli.catalog import Catalog
 from pictocli.errors import NotFoundError
+from pictocli.protocols import Passing
 from pictocli.records import Scope
 from pictocli.schema import from_db, to_db
 from pictocli.urls import is_url
@@ -147,12 +148,13 @@ class Selection(Catalog):
 
         The condition that the fewest images meet drives: the others are looked up for each of these.
         """
+        return (image_id for (image_id,) in self.db.execute(*self.asking(conditions, folders)))
+
+    def asking(self, conditions: Sequence[Condition], folders: list[int] | None) -> Passing:
+        """What `passing` asks of the database, and the values that it binds."""
         first, *others = self._fewest_first(conditions, folders)
-        rows = self.db.execute(
-            f"SELECT image_id FROM ({first.lists}) l WHERE {_held(others)}",  # noqa: S608 - our texts
-            [value for condition in (first, *others) for value in condition.values],
-        )
-        return (image_id for (image_id,) in rows)
+        query = f"SELECT image_id FROM ({first.lists}) l WHERE {_held(others)}"  # noqa: S608 - our texts
+        return query, [value for condition in (first, *others) for value in condition.values]
 
     def tagged(
         self, groups: Sequence[Sequence[int]], folders: list[int] | None, limit: int, *, by_score: bool,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from itertools import islice
 from typing import Any
 
-import apsw
 import numpy as np
 
 from pictocli import stored
 from pictocli.catalog import Catalog
 from pictocli.errors import DamagedError, PictoError
+from pictocli.protocols import Database
 from pictocli.records import CATEGORIES
 from pictocli.taxonomy import parse
 
@@ -20,7 +20,7 @@ _BLOCK = 4096
 _LONGEST = 2**26  # bytes of a taxonomy's vectors: those of 600 labels take 3 MB
 
 
-def bad_json(db: apsw.Connection, table: str, column: str) -> list[int]:
+def bad_json(db: Database, table: str, column: str) -> list[int]:
     """Ids of the rows whose JSON is not what picto writes: an object; of scores; of finite numbers (measures)."""
     bad = []
     rows = db.execute(
@@ -38,7 +38,7 @@ def bad_json(db: apsw.Connection, table: str, column: str) -> list[int]:
     return bad
 
 
-def bad_texts(db: apsw.Connection, table: str, column: str) -> list[bytes]:
+def bad_texts(db: Database, table: str, column: str) -> list[bytes]:
     """The texts of a column that are no UTF-8, a row each."""
     bad = []
     for (raw,) in db.execute(f"SELECT CAST({column} AS BLOB) FROM {table} WHERE typeof({column}) = 'text'"):
@@ -49,7 +49,7 @@ def bad_texts(db: apsw.Connection, table: str, column: str) -> list[bytes]:
     return bad
 
 
-def is_right(db: apsw.Connection, key: str) -> bool:
+def is_right(db: Database, key: str) -> bool:
     """Whether an entry of `meta` is what picto writes. One that is not there is, but for the model's of embeddings."""
     catalog = Catalog(db)
     try:
@@ -72,13 +72,13 @@ def is_right(db: apsw.Connection, key: str) -> bool:
         return False
 
 
-def width(db: apsw.Connection, key: str = "model") -> int | None:
+def width(db: Database, key: str = "model") -> int | None:
     """The width of the embeddings; None when that is not known."""
     spec = Catalog(db).spec(key) if is_right(db, key) else None
     return spec.dim if spec else None
 
 
-def bad_vectors(db: apsw.Connection, table: str, dim: int | None) -> list[int]:
+def bad_vectors(db: Database, table: str, dim: int | None) -> list[int]:
     """Row ids of `embedding`, `staged` or `text_embedding` that hold no finite vector of unit length (1e-3)."""
     if dim is None:
         return []
@@ -94,7 +94,7 @@ def bad_vectors(db: apsw.Connection, table: str, dim: int | None) -> list[int]:
     return sorted(bad)
 
 
-def bad_named_vectors(db: apsw.Connection) -> list[str]:
+def bad_named_vectors(db: Database) -> list[str]:
     """Names in `vector` whose blob is no array of finite numbers; of its model's width, where it is the library's."""
     spec, bad = Catalog(db).spec() if is_right(db, "model") else None, []
     rows: list[Any] = db.execute("SELECT rowid, name, typeof(v), length(v) FROM vector").fetchall()
@@ -110,7 +110,7 @@ def bad_named_vectors(db: apsw.Connection) -> list[str]:
     return bad
 
 
-def mean_of(db: apsw.Connection) -> bytes | None:
+def mean_of(db: Database) -> bytes | None:
     """What codes are centred on, if it can be."""
     mean, dim = Catalog(db).vector("mean"), width(db)
     return mean if isinstance(mean, bytes) and dim and len(mean) == 4 * dim else None

@@ -207,6 +207,9 @@ class SqliteStore(Catalog):
 
         mean: make all codes anew, centred on this one.
         """
+        if self.db.neighbours is not None:
+            self.db.neighbours.build()
+            return
         if mean is None:
             count = self.db.execute("SELECT count(*) FROM embedding").get  # reads a page for every few of them
             if self.vector("mean") is not None or count < EXACT_BELOW:

@@ -14,6 +14,7 @@ from pictocli.errors import NotFoundError, ValidationError
 from pictocli.filters import filtering
 from pictocli.queries import Queries
 from pictocli.records import Scope
+from pictocli.schema import savepoint
 
 __all__ = ["HIDDEN", "Bounds", "hide"]
 
@@ -93,7 +94,7 @@ def hide(queries: Queries, bounds: Bounds) -> None:
     db = queries.db
     db.execute("PRAGMA query_only=OFF")  # which forbids what is temporary, too
     try:
-        with db:
+        with savepoint(db):
             for name in HIDDEN:
                 db.execute(f"DROP VIEW IF EXISTS temp.{name}")
             db.execute(_SEEN)

@@ -17,16 +17,15 @@ import watchfiles
 
 from pictocli.brain import Model, choose, taxonomy_of
 from pictocli.candidates import IndexOptions, Target
-from pictocli.claims import claimed
+from pictocli.databases import claimed, connect, translated
 from pictocli.errors import NotFoundError, PictoError, StoreError, TakenError, ValidationError, check_range
 from pictocli.filling import index, index_with, run
 from pictocli.forgetting import Forgetting, Known
 from pictocli.keeping import is_gone, too_many
-from pictocli.opening import held_model, tidy
+from pictocli.opening import held_model
 from pictocli.protocols import Progress
 from pictocli.records import IndexReport
 from pictocli.reports import Change
-from pictocli.schema import connect, translated
 from pictocli.sources import Sources
 from pictocli.trail import Presence, Trail
 from pictocli.workers import Workers
@@ -104,7 +103,7 @@ class _Watcher:
             db = connect(self.path)
             store = Forgetting(db)
             self.model.tagger(store, taxonomy_of(store))
-            tidy(db)
+            db.tidy()
         _ = self.model.warm_embedder
         if self.options.workers:
             workers = Workers(1)
@@ -180,7 +179,7 @@ class _Watcher:
                 try:
                     changes = self._batch(Forgetting(db), now)
                 finally:
-                    tidy(db)
+                    db.tidy()
         except TakenError as exc:
             if str(exc) != self._told:
                 self.progress.say(f"{exc}: waiting for it")

@@ -7,14 +7,12 @@ import math
 import struct
 from collections.abc import Callable
 
-import apsw
-
 from pictocli.catalog import Catalog
+from pictocli.databases import connect, translated
 from pictocli.errors import StoreError, ValidationError
 from pictocli.protocols import TextEmbedder
 from pictocli.queries import Queries
 from pictocli.records import ModelSpec
-from pictocli.schema import connect
 from pictocli.text import canonicalize
 
 __all__ = ["probability", "text_vector"]
@@ -41,7 +39,7 @@ def text_vector(path: str | None, queries: Queries, text: str, embedder: Callabl
     vector = struct.pack(f"<{len(values)}f", *values)
     if path is None:
         return vector
-    with contextlib.suppress(StoreError, apsw.Error):  # a read-only or busy database answers all the same
+    with contextlib.suppress(StoreError), translated(path):  # a read-only or busy database answers all the same
         db = connect(path)
         Catalog(db).keep_text(words, vector, model.spec)
         db.close()

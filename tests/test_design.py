@@ -29,13 +29,15 @@ GALLERY = sorted(f"gallery.{path.stem}" for path in HOUSE.glob("gallery/*.py") i
 ROWS = (
     ("errors", "records", "damage", "display", "progress", "interrupts", "shapes", "findings",
      "locations", "settable"),
-    ("reports", "grouped", "figures", "browsed"),
+    ("reports", "grouped", "figures", "browsed", "protocols"),
     ("cells", "charts", "graphics", "probing", "raster", "svg"),
     ("weights", "migrations", "workers", "tabular", "urls"),
-    ("protocols", "schema", "rules", "checkpoint", "text", "scan", "kinds", "metadata", "expressions", "preprocess",
+    ("connection", "rules", "checkpoint", "text", "scan", "kinds", "metadata", "expressions", "preprocess",
      "claims", "render", "tables", "pairs", "toml_lines", "openvino_vision", "silence", "steady", "stored",
      "page", "consistency", "rgb", "exif", "pdfs", "sizes", "uploads", "parquet", "transfers",
      "layout", "clusters", "targets", "checklist", "shell_words"),
+    ("schema",),
+    ("databases",),
     ("catalog", "filerows", "retagging", "taxonomy", "hub", "siglip", "tower", "pixels", "documents", "inputs", "jxl",
      "raws", "places", "given", "fingerprints", "lookalikes", "web", "buckets", "downloads", "listed", "lists",
      "configuration", "glance", "stored_jpegs"),
@@ -84,7 +86,8 @@ COMMANDS = {
     "cli_filling", "cli_house", "cli_keeping", "cli_map", "cli_searching", "cli_shell", "cli_showing", "cli_watching",
 }  # fmt: skip
 STORE = {
-    "catalog", "checking", "codes", "columns", "conditions", "consistency", "copies", "fields", "forgetting", "glance",
+    "catalog", "checking", "codes", "columns", "conditions", "connection", "consistency", "copies", "fields",
+    "forgetting", "glance",
     "inputs", "links", "listed", "mending", "merging", "migrations", "overview", "points", "prefixes", "queries",
     "recall", "retagging", "rows", "salvage", "schema", "selection", "soundness", "sqlite", "staging", "visible",
 }  # fmt: skip
@@ -178,7 +181,7 @@ def test_only_the_package_and_the_commands_use_the_packages_own_name() -> None:
         ("torch", {"siglip"}),
         ("transformers", {"siglip"}),
         ("openvino", {"openvino_vision"}),
-        ("apsw", STORE | {"questions", "repairing", "words", "filling", "opening", "keeping", "joining"}),
+        ("apsw", STORE | {"repairing", "joining"}),
         ("pymupdf", {"documents"}),
         ("pillow_heif", {"upright"}),
         ("rawpy", {"raws"}),
@@ -275,7 +278,7 @@ def test_sql_is_in_the_store_only(name: str) -> None:
         for node in ast.walk(tree(file_of(name)))
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.lstrip().startswith(SQL)
     ]
-    assert texts in ([], ["PRAGMA optimize", "PRAGMA wal_checkpoint(TRUNCATE)"])
+    assert not texts
 
 
 # What is put into a text of SQL, beside constants in capitals: names and terms that the same module chose. A value that
@@ -298,10 +301,9 @@ PUT_IN = {
     "merging": {"marks", "table"},
     "prefixes": {"order", "where"},
     "queries": {"column", "where"},
-    "retagging": {"', '.join('?' * len(_FOLLOWING))", "name"},
     "salvage": {"_read(columns)", "marks", "name", "order", "table"},
     "points": {"among"},
-    "schema": {"pragma"},
+    "connection": {"name", "pragma"},
     "selection": {"_held(others)", "condition.holds", "first.lists", "lists", "order", "scores", "where"},
     "soundness": {"column", "table"},
     "sqlite": {"column", "table"},

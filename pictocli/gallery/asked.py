@@ -12,13 +12,13 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 from pictocli.browsed import FACETS, Browsed, Facets
+from pictocli.databases import identity
 from pictocli.errors import NotFoundError, StoreError
 from pictocli.gallery.dropped import Dropped
 from pictocli.gallery.lanes import Asker, Lane
 from pictocli.gallery.listing import STALE, Listing, Neighbours, beside, best, browsed, cut, ranks
 from pictocli.gallery.state import State
 from pictocli.library import MAX_LIMIT, open_library
-from pictocli.questions import file_at
 from pictocli.records import CATEGORIES, Answer, ImageDetail, Scope
 from pictocli.references import ImageLike
 
@@ -29,8 +29,6 @@ _KEPT, _LONG = 16, 30.0  # rankings, and seconds for which one is as good as new
 _OF_ALL = "Counted in the whole library, not among the best matches."
 _LOOKS, _CHECKS = 2, 8  # pictures that are taken at a time; pages that wait for disks
 _FIELDS = {"folders": ("dataset", "folder"), "months": ("after", "before"), **{each: (each,) for each in CATEGORIES}}
-
-_File = tuple[int, int] | None
 
 
 class Asked:
@@ -47,7 +45,7 @@ class Asked:
         self.asks, self.pictures = Lane([self._asker]), Lane([open_library(self.path) for _ in range(_pictures())])
         self.looks, self.checks = asyncio.Semaphore(_LOOKS), asyncio.Semaphore(_CHECKS)
         self.dropped = Dropped(secrets.token_bytes(16))
-        self._answers: OrderedDict[State, tuple[_File, float, Answer]] = OrderedDict()
+        self._answers: OrderedDict[State, tuple[object, float, Answer]] = OrderedDict()
         self._counting: asyncio.Task[Facets] | None = None
 
     async def begin(self) -> None:
@@ -97,7 +95,7 @@ class Asked:
     async def answer(self, state: State) -> Answer:
         """A ranking: the last one that was asked for like this, if it is not old and of the file that is there now."""
         key, now = state.but(sort="newest" if state.ranked else state.sort), time.monotonic()
-        file = await asyncio.to_thread(file_at, self.path)  # before the question: what it answers is no older
+        file = await asyncio.to_thread(identity, self.path)  # before the question: what it answers is no older
         held = self._answers.get(key)
         if held is None or held[0] != file or now - held[1] > _LONG:
             like = self._like(state)

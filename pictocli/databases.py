@@ -1,0 +1,111 @@
+"""Which engine a library's name asks for. Whatever opens, claims or looks for a library does so through here."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import cast
+
+from pictocli import claims, schema
+from pictocli.errors import ValidationError
+from pictocli.protocols import Database, Engine
+
+__all__ = [
+    "claimed", "connect", "exists", "full", "identity", "is_file", "require_file", "shown", "size", "translated",
+]  # fmt: skip
+
+_SCALE = {
+    "postgresql": "pictocli.scale.postgres",
+    "postgres": "pictocli.scale.postgres",
+    "lance": "pictocli.scale.lance",
+    "lance+s3": "pictocli.scale.lance",
+}
+
+
+class _Files:
+    """SQLite files, which are named by their paths."""
+
+    connect = staticmethod(schema.connect)
+    claimed = staticmethod(claims.claimed)
+    translated = staticmethod(schema.translated)
+
+    def exists(self, name: str) -> bool:
+        return os.path.exists(name) and not (os.path.isfile(name) and os.path.getsize(name) == 0)
+
+    def full(self, name: str) -> str:
+        return os.path.abspath(name)
+
+    def shown(self, name: str) -> str:
+        return name
+
+    def identity(self, name: str) -> tuple[int, int] | None:
+        try:
+            found = os.stat(name)
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+    def size(self, name: str) -> int:
+        return sum(os.stat(name + end).st_size for end in ("", "-wal") if os.path.exists(name + end))
+
+
+_FILES = _Files()
+
+
+def is_file(name: str) -> bool:
+    """Whether a library's name is the path of a SQLite file, there or not."""
+    scheme, mark, _ = name.partition("://")
+    return not mark or scheme not in _SCALE
+
+
+def require_file(name: str, command: str, instead: str) -> None:
+    """Raise ValidationError, which says what to do instead, when a command is for files and the library is none."""
+    if not is_file(name):
+        raise ValidationError(f"picto {command} is for libraries in a file, and {shown(name)} is none", instead)
+
+
+def connect(name: str, *, create: bool = False, readonly: bool = False, page_size: int = 16384) -> Database:
+    """Open the library of this name, as `Engine.connect` says. page_size: of a new SQLite file, in bytes."""
+    return _engine(name).connect(name, create=create, readonly=readonly, page_size=page_size)
+
+
+def claimed(name: str, roots: Mapping[int, str] | None = None) -> AbstractContextManager[None]:
+    """Be the only process to change these roots (id → path) of a library, or any of it; see `Engine.claimed`."""
+    return _engine(name).claimed(name, roots)
+
+
+def translated(name: str) -> AbstractContextManager[None]:
+    """Turn an engine's own errors into a StoreError that a person can act on."""
+    return _engine(name).translated(name)
+
+
+def exists(name: str) -> bool:
+    """Whether there is a library of this name, no empty file."""
+    return _engine(name).exists(name)
+
+
+def full(name: str) -> str:
+    """A library's name in full, whatever the working directory is."""
+    return _engine(name).full(name)
+
+
+def shown(name: str) -> str:
+    """A library's name as it may be told: without a password."""
+    return _engine(name).shown(name)
+
+
+def identity(name: str) -> object:
+    """Which library lies there, None where there is none: another one once it was replaced."""
+    return _engine(name).identity(name)
+
+
+def size(name: str) -> int:
+    """Bytes that a library takes, with what is still in its log."""
+    return _engine(name).size(name)
+
+
+def _engine(name: str) -> Engine:
+    """What opens libraries of this name. An engine beside SQLite is imported when it is first asked for."""
+    return _FILES if is_file(name) else cast(Engine, importlib.import_module(_SCALE[name.partition("://")[0]]))
