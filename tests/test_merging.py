@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from checkpoints import save_siglip
 from pictures import make_pdf
@@ -94,7 +95,9 @@ def test_two_libraries_become_what_one_index_of_all_is(world: Path, index: Index
     merged, wanted = held(world / "library.db"), held(fresh)
     assert merged.keys() == wanted.keys()
     for key, row in merged.items():
-        assert row[:-2] == wanted[key][:-2], key
+        assert row[:14] == wanted[key][:14], key
+        vectors = [np.frombuffer(each[14], "<f4") for each in (row, wanted[key])]
+        assert np.allclose(*vectors, atol=1e-5), key  # other batches: some processors add up in another order
     assert skipped(world / "library.db") == skipped(fresh)
     thumbnails = {Path(path).name for (path, _), row in merged.items() if row[-2]}
     assert thumbnails == {"00.png", "01.png", "02.png", "03.png", "04.png", "copy.png", "report.pdf"}
