@@ -1,0 +1,556 @@
+"""Libraries in PostgreSQL: what is nearest is what comparing with all of them finds; what cannot be used says why."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import pytest
+from checkpoints import save_siglip2
+from libraries import clustered
+from numpy.typing import NDArray
+from pictures import scene
+from program import run
+from servers import unused_port
+from stores import PASSWORD, fresh, postgres, start, stripped
+
+import pictocli
+from pictocli.databases import connect
+from pictocli.protocols import Database
+from pictocli.queries import Queries
+from pictocli.records import ModelSpec
+from pictocli.scale import postgres_nearest, postgres_points
+from pictocli.schema import transaction
+from pictocli.selection import Condition
+from pictocli.sqlite import SqliteStore
+from pictocli.visible import Bounds, hide
+
+COUNT, DIM, FOLDERS, LIMIT = 6000, 32, 30, 50
+DATASETS = ("most", "third", "few")
+TAGS = {"common": 0.3, "rare": 0.002, "near": 0.1, "far": 0.3}
+VECTORS = clustered(COUNT, DIM, 15, (0.4, 0.6, 0.8))
+_CHANCE = np.random.default_rng(3)
+NUMBERS = itertools.count(1)
+HOME = np.sort(_CHANCE.choice(3, COUNT, p=[0.6, 0.3, 0.1]))  # the dataset of each image
+FOLDER = HOME * FOLDERS + np.arange(COUNT) % FOLDERS  # and its folder, less 1
+_TO_FIRST = VECTORS @ VECTORS[0]
+CARRIES = {
+    "common": _CHANCE.random(COUNT) < TAGS["common"],
+    "rare": _CHANCE.random(COUNT) < TAGS["rare"],
+    "near": np.quantile(_TO_FIRST, 1 - TAGS["near"]) <= _TO_FIRST,
+    "far": np.quantile(_TO_FIRST, TAGS["far"]) >= _TO_FIRST,
+}
+ASKED = [0, *_CHANCE.choice(COUNT, 19, replace=False)]
+"""The images by whose vectors is asked; of the first, "near" and "far" are named."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is asked: in these datasets, in so many folders of each, of the images with this tag."""
+
+    datasets: Sequence[int] = (0, 1, 2)
+    folders: int = FOLDERS
+    tag: str | None = None
+
+    @property
+    def scope(self) -> list[int] | None:
+        """Ids of folders, None for all."""
+        if len(self.datasets) == len(DATASETS) and self.folders == FOLDERS:
+            return None
+        return [at * FOLDERS + folder + 1 for at in self.datasets for folder in range(self.folders)]
+
+    @property
+    def passing(self) -> NDArray[np.bool_]:
+        """Which images are asked for."""
+        found = np.ones(COUNT, bool) if self.tag is None else CARRIES[self.tag]
+        return found if self.scope is None else found & np.isin(FOLDER + 1, self.scope)
+
+
+CASES = {
+    "all": Case(),
+    "a common tag": Case(tag="common"),
+    "a rare tag": Case(tag="rare"),
+    "a tag of what is near": Case(tag="near"),
+    "a tag of what is far": Case(tag="far"),
+    "one dataset": Case((1,)),
+    "two datasets": Case((0, 2)),
+    "a dataset without an index": Case((2,)),
+    "one folder": Case((0,), 1),
+    "a third of the folders": Case(folders=10),
+    "a tag in one dataset": Case((0,), tag="common"),
+    "a tag in some folders": Case(folders=15, tag="common"),
+}
+
+
+def conditions(queries: Queries, case: Case) -> list[Condition]:
+    if case.tag is None:
+        return []
+    label = queries.label_id(0, case.tag)
+    assert label is not None
+    return queries.carrying([[label[0]]])
+
+
+def fill(db: Database) -> None:
+    """A library of `VECTORS`, in the rows that indexing would make."""
+    store = SqliteStore(db)
+    store.require_model(ModelSpec("made-up", "0", DIM, 224, "bilinear", 64, 112.7, -16.8))
+    for name in DATASETS:
+        root = store.add_root(f"/{name}", name)
+        for number in range(FOLDERS):
+            store.folder_id(root, f"f{number:02}")
+    ids = range(1, COUNT + 1)
+    objects = [json.dumps({tag: 0.9 for tag in TAGS if CARRIES[tag][at]}) for at in range(COUNT)]
+    vectors = [(i, vector.tobytes()) for i, vector in zip(ids, VECTORS, strict=True)]
+    half = COUNT // 2  # what has an embedding when it gets an image, and what gets it later
+    folders = [int(folder) + 1 for folder in FOLDER]
+    with transaction(db):
+        for table, rows in (
+            ("file", [(i, folders[i - 1], f"{i}.png", "png", 1, 1, None, 1, 0, None) for i in ids]),
+            ("content", [(i, b"%d" % i, 0, 0, 1, 1, "{}", 1.0) for i in ids]),
+            ("embedding", vectors[:half]),
+            ("image", [(i, i, folders[i - 1], 0, i, objects[i - 1], "{}", "{}", None, None, 0) for i in ids]),
+            ("embedding", vectors[half:]),
+        ):
+            db.executemany(f"INSERT INTO {table} VALUES({', '.join('?' * len(rows[0]))})", rows)
+
+
+@contextlib.contextmanager
+def connect_to(name: str) -> Iterator[Any]:
+    """A connection for a block, to a library that is made where there is none."""
+    db = connect(name, create=True)
+    try:
+        yield db
+    finally:
+        db.close()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small() -> Iterator[None]:
+    """What holds of libraries of 20,000 images and more holds here of 1,000."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(postgres_points, "EXACT_BELOW", 1000)
+        patch.setattr(postgres_nearest, "EXACT_BELOW", 1000)
+        patch.setattr(postgres_nearest, "_FEW", 100)
+        patch.setattr(postgres_nearest, "_PER_IMAGE", 10)
+        yield
+
+
+@pytest.fixture(scope="module")
+def template() -> str:
+    """The database of a library with its rows and without an index. Not to be changed."""
+    name = fresh()
+    with connect_to(name) as db:
+        fill(db)
+    return name.rpartition("/")[2]
+
+
+def copied(template: str) -> str:
+    """The name of a library that is a copy of this database's."""
+    name = f"{template}_{next(NUMBERS)}"
+    postgres().execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    return postgres().dsn(name)
+
+
+@pytest.fixture
+def filled(template: str) -> Iterator[Any]:
+    """A library that a test may change, with its rows and without an index."""
+    with connect_to(copied(template)) as db:
+        yield db
+
+
+@pytest.fixture(scope="module")
+def dsn(template: str) -> str:
+    """A library with its indexes. Not to be changed."""
+    name = copied(template)
+    with connect_to(name) as db:
+        SqliteStore(db).build_codes()
+    return name
+
+
+@pytest.fixture
+def server_side(dsn: str) -> Iterator[Queries]:
+    """Questions to the library in PostgreSQL."""
+    db = connect(dsn, readonly=True)
+    yield Queries(db)
+    db.close()
+
+
+@pytest.fixture(scope="module")
+def by_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Queries]:
+    """Questions to the same library in a file."""
+    db = connect(str(tmp_path_factory.mktemp("sqlite") / "a.db"), create=True)
+    fill(db)
+    yield Queries(db)
+    db.close()
+
+
+# -- what is nearest ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
+def test_compared_with_all_it_answers_as_sqlite_does(case: Case, server_side: Queries, by_sqlite: Queries) -> None:
+    for at in ASKED[:5]:
+        asked = VECTORS[at].tobytes()
+        found, wanted = (
+            queries.nearest(
+                asked, case.scope, LIMIT, conditions=conditions(queries, case), without=int(at) + 1, exact=True
+            )
+            for queries in (server_side, by_sqlite)
+        )
+        assert [image_id for image_id, _ in found] == [image_id for image_id, _ in wanted]
+        assert [cosine for _, cosine in found] == pytest.approx([cosine for _, cosine in wanted], abs=1e-6)
+
+
+def recall(queries: Queries, case: Case) -> float:
+    """Of the nearest by comparing with all, the share that is found. All that is found is in order, with its cosine."""
+    ids = np.flatnonzero(case.passing) + 1
+    hit = wanted = 0
+    for at in ASKED:
+        asked = VECTORS[at]
+        found = queries.nearest(asked.tobytes(), case.scope, LIMIT, conditions=conditions(queries, case), exact=False)
+        nearest = ids[np.argsort(-(VECTORS[ids - 1] @ asked), kind="stable")][:LIMIT]
+        hit, wanted = hit + len({i for i, _ in found} & set(nearest.tolist())), wanted + len(nearest)
+        assert [cosine for _, cosine in found] == sorted((cosine for _, cosine in found), reverse=True)
+        assert all(cosine == pytest.approx(float(VECTORS[i - 1] @ asked), abs=1e-6) for i, cosine in found)
+    return hit / wanted
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
+def test_the_index_finds_what_comparing_with_all_finds(case: Case, server_side: Queries) -> None:
+    assert recall(server_side, case) >= 0.99
+
+
+def test_points_may_be_float32() -> None:
+    with connect_to(fresh() + "?vectors=float32") as db:
+        fill(db)
+        assert db.native("SELECT pg_typeof(v)::text FROM point LIMIT 1") == [("vector",)]
+        SqliteStore(db).build_codes()
+        for name in ("all", "a common tag", "one dataset", "a third of the folders"):
+            assert recall(Queries(db), CASES[name]) >= 0.99
+
+
+def test_where_many_pass_far_from_what_is_asked_the_index_is_gone_through(
+    server_side: Queries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_nearest, "_MOST", 1)
+    case, asked = CASES["a tag of what is far"], VECTORS[0]
+    found = server_side.nearest(asked.tobytes(), None, LIMIT, conditions=conditions(server_side, case), exact=False)
+    ids = np.flatnonzero(case.passing) + 1
+    nearest = ids[np.argsort(-(VECTORS[ids - 1] @ asked), kind="stable")][:LIMIT]
+    assert {i for i, _ in found} <= set(ids.tolist())
+    assert len({i for i, _ in found} & set(nearest.tolist())) >= 0.9 * LIMIT
+
+
+def test_equal_images_come_in_the_order_of_their_ids(filled: Any) -> None:
+    vector = VECTORS[7].tobytes()
+    filled.executemany("UPDATE embedding SET v = ?2 WHERE content_id = ?1", [(i, vector) for i in (900, 20, 5000)])
+    SqliteStore(filled).build_codes()
+    for exact in (True, False):
+        found = Queries(filled).nearest(vector, None, 6, without=20, exact=exact)
+        assert [image_id for image_id, _ in found][:3] == [8, 900, 5000]
+        assert [cosine for _, cosine in found][:3] == pytest.approx([1, 1, 1], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("case", "exact", "uses"),
+    [
+        ("all", False, {"point_1_32", "point_2_32"}),
+        ("a common tag", False, {"point_1_32", "point_2_32"}),
+        ("one dataset", False, {"point_2_32"}),
+        ("a dataset without an index", False, set()),
+        ("a third of the folders", False, {"point_1_32", "point_2_32"}),
+        ("a rare tag", False, set()),
+        ("one folder", False, set()),
+        *((name, True, set()) for name in CASES),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+def test_indexes_are_used_where_they_pay_and_never_by_exact_questions(
+    case: str, exact: bool, uses: set[str], server_side: Queries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db: Any = server_side.db
+    native, plans = db.native, list[str]()
+
+    def explained(statement: str, values: Sequence[Any] = ()) -> Any:
+        if "<=>" in statement:
+            plans.extend(line for (line,) in native(f"EXPLAIN {statement}", values))
+        return native(statement, values)
+
+    monkeypatch.setattr(db, "native", explained)
+    asked = CASES[case]
+    server_side.nearest(
+        VECTORS[0].tobytes(), asked.scope, LIMIT, conditions=conditions(server_side, asked), exact=exact
+    )
+    assert plans
+    assert set(re.findall(r"Index Scan using (point_\d+_\d+) ", "\n".join(plans))) == uses
+
+
+def test_who_sees_some_images_only_finds_no_others(server_side: Queries) -> None:
+    hide(server_side, Bounds(folders=["f00", "f01", "f02", "f03", "f04", "f05", "f06", "f07", "f08", "f09"]))
+    ids = np.flatnonzero(FOLDER % FOLDERS < 10) + 1
+    for at in ASKED[:5]:
+        found = server_side.nearest(VECTORS[at].tobytes(), None, LIMIT, exact=False)
+        nearest = ids[np.argsort(-(VECTORS[ids - 1] @ VECTORS[at]), kind="stable")][:LIMIT]
+        assert len({i for i, _ in found} & set(nearest.tolist())) >= LIMIT - 1
+        assert {i for i, _ in found} <= set(ids.tolist())
+
+
+@pytest.mark.parametrize("within", [False, True], ids=["on its own", "in a transaction"])
+def test_nothing_stays_set_behind_a_question(within: bool, server_side: Queries) -> None:
+    db: Any = server_side.db
+    names = ("enable_seqscan", "enable_sort", "work_mem", "hnsw.iterative_scan", "hnsw.ef_search")
+    before = [db.native(f"SHOW {name}") for name in names[:3]]
+    if within:
+        server_side.begin()
+    server_side.nearest(VECTORS[0].tobytes(), None, LIMIT, exact=False)
+    assert db.in_transaction == within
+    assert [db.native(f"SHOW {name}") for name in names] == [*before, [("off",)], [("40",)]]
+    server_side.end()
+
+
+def test_twenty_questions_are_answered_by_the_index_through_a_library(dsn: str) -> None:
+    """After eight, a process holds the 1-bit codes of a file in memory; here there are none."""
+    with pictocli.open(dsn) as library:
+        for at in ASKED:
+            found = library.by_similarity(int(at) + 1, 0, LIMIT, "/")
+            assert len(found) == LIMIT
+
+
+# -- the indexes --------------------------------------------------------------------------------------------------
+
+INDEXES = (
+    "SELECT n.relname, n.oid::bigint, x.indisvalid FROM pg_index x JOIN pg_class n ON n.oid = x.indexrelid"
+    " JOIN pg_am a ON a.oid = n.relam WHERE a.amname = 'hnsw' ORDER BY 1"
+)
+
+
+def test_indexes_are_made_where_they_pay_and_once(filled: Any) -> None:
+    assert not filled.neighbours.serves(COUNT)
+    filled.neighbours.build()
+    made = filled.native(INDEXES)
+    assert [(name, valid) for name, _, valid in made] == [("point_1_32", True), ("point_2_32", True)]
+    assert [filled.neighbours.serves(count) for count in (999, 1000)] == [False, True]
+    filled.neighbours.build()
+    assert filled.native(INDEXES) == made
+    # A run that was killed leaves an index that nobody may use; an index of an earlier model is of no use.
+    filled.native("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'point_1_32'::regclass")
+    filled.native("DROP INDEX point_2_32")
+    filled.native("CREATE INDEX point_2_8 ON point_2 USING hnsw ((v::halfvec(8)) halfvec_cosine_ops)"
+                  " WHERE vector_dims(v) = 8")  # fmt: skip
+    filled.neighbours.build()
+    again = filled.native(INDEXES)
+    assert [(name, valid) for name, _, valid in again] == [("point_1_32", True), ("point_2_32", True)]
+    assert again[0][1] != made[0][1]
+
+
+def test_settings_of_the_server_are_as_before_when_an_index_is_made(filled: Any) -> None:
+    before = filled.native("SHOW maintenance_work_mem")
+    filled.neighbours.build()
+    assert filled.native("SHOW maintenance_work_mem") == before
+    assert filled.native("SHOW max_parallel_maintenance_workers") == [("2",)]
+
+
+def test_of_two_who_make_an_index_one_does_and_the_other_does_not_wait(filled: Any) -> None:
+    (name,) = filled.native("SELECT current_database()")[0]
+    with connect_to(postgres().dsn(name)) as other, postgres_points._alone(other, 1) as alone:
+        assert alone
+        filled.neighbours.build()
+        assert [index for index, *_ in filled.native(INDEXES)] == ["point_2_32"]
+    filled.neighbours.build()
+    assert [index for index, *_ in filled.native(INDEXES)] == ["point_1_32", "point_2_32"]
+
+
+def test_questions_are_answered_while_an_index_is_made(filled: Any) -> None:
+    done = threading.Event()
+    asked = 0
+    name = filled.native("SELECT current_database()")[0][0]
+    thread = threading.Thread(target=lambda: (filled.neighbours.build(), done.set()))
+    thread.start()
+    db = connect(postgres().dsn(name), readonly=True)
+    while not done.is_set():
+        assert len(Queries(db).nearest(VECTORS[0].tobytes(), None, LIMIT, exact=False)) == LIMIT
+        asked += 1
+    thread.join()
+    db.close()
+    assert asked
+
+
+# -- in step ---------------------------------------------------------------------------------------------------
+
+WANTED = (
+    "SELECT i.id, r.dataset_id, i.folder_id, e.v::halfvec::text FROM image i JOIN folder o ON o.id = i.folder_id"
+    " JOIN root r ON r.id = o.root_id JOIN embedding e ON e.content_id = i.content_id ORDER BY 1"
+)
+HELD = "SELECT image_id, dataset_id, folder_id, v::text FROM point ORDER BY 1"
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A model of other weights."""
+    return str(save_siglip2(tmp_path_factory.mktemp("other") / "model", seed=5))
+
+
+def test_points_follow_the_images_through_all_that_changes_them(tmp_path: Path, model: str, other: str) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    for number, folder in enumerate((first, first / "sub", second)):
+        folder.mkdir()
+        for seed in range(3):
+            scene(10 * number + seed).save(folder / f"{seed}.png")
+    name = fresh()
+    options: dict[str, Any] = {"model": model, "workers": 0, "device": "cpu"}
+
+    def index(*folders: Path) -> None:
+        with pictocli.open(name) as library:
+            library.index(folders, **options)
+
+    def in_step(images: int) -> None:
+        with connect_to(name) as db:
+            held = db.native(HELD)
+            assert held == db.native(WANTED)
+            assert len(held) == images
+
+    index(first, second)
+    in_step(9)
+    (first / "1.png").rename(first / "sub" / "moved.png")
+    (first / "2.png").rename(second / "2a.png")
+    index(first, second)
+    in_step(9)
+    shutil.copy(first / "0.png", second / "copy.png")  # another image of the same content
+    scene(70).save(first / "sub" / "0.png")  # other content in the same place
+    index(first, second)
+    in_step(10)
+    with pictocli.open(name) as library:
+        library.reembed(other, device="cpu", workers=0)
+    in_step(10)
+    (first / "0.png").unlink()
+    with pictocli.open(name) as library:
+        library.prune(dataset="first", yes=True)
+    in_step(9)
+    with pictocli.open(name) as library:
+        library.remove([str(second)], yes=True)
+    in_step(4)
+
+
+# -- what cannot be used ------------------------------------------------------------------------------------------
+
+
+def without_extension(_: Path) -> Iterator[str]:
+    """A server that has no pgvector."""
+    server = start(stripped())
+    yield fresh(server)
+    server.stop()
+
+
+def unprivileged(_: Path) -> Iterator[str]:
+    """A role that may not make an extension, in a database that has none."""
+    yield fresh().replace("picto@", "guarded:" + quote(PASSWORD, safe="") + "@")
+
+
+def outdated(_: Path) -> Iterator[str]:
+    """A database whose pgvector was installed years ago."""
+    name = fresh()
+    postgres().execute("CREATE EXTENSION vector", name.rpartition("/")[2])
+    postgres().execute("UPDATE pg_extension SET extversion = '0.5.1' WHERE extname = 'vector'", name.rpartition("/")[2])
+    yield name
+
+
+def foreign(_: Path) -> Iterator[str]:
+    """A schema of another program's."""
+    name = fresh()
+    postgres().execute("CREATE SCHEMA picto; CREATE TABLE picto.invoice(id int)", name.rpartition("/")[2])
+    yield name
+
+
+def newer(_: Path) -> Iterator[str]:
+    """A library of a picto that is still to come."""
+    name = fresh()
+    connect(name, create=True).close()
+    postgres().execute("UPDATE picto.library SET version = 900", name.rpartition("/")[2])
+    yield name
+
+
+def of_another_model(_: Path) -> Iterator[str]:
+    """A library of a model that this machine has not."""
+    name = fresh()
+    with connect_to(name) as db:
+        SqliteStore(db).require_model(ModelSpec("made-up", "0", DIM, 224, "bilinear", 64, 112.7, -16.8))
+    yield name
+
+
+def nowhere(_: Path) -> Iterator[str]:
+    yield f"postgresql://picto:{quote(PASSWORD, safe='')}@127.0.0.1:{unused_port()}/library"
+
+
+def mistyped(_: Path) -> Iterator[str]:
+    yield f"postgresql://picto:{quote(PASSWORD, safe='')}@127.0.0.1:port/library"
+
+
+def missing(_: Path) -> Iterator[str]:
+    yield postgres().dsn("nobodys")
+
+
+def refused(_: Path) -> Iterator[str]:
+    yield postgres().dsn("postgres", "guarded", PASSWORD + "!")
+
+
+def empty(_: Path) -> Iterator[str]:
+    yield fresh()
+
+
+@pytest.mark.parametrize(
+    ("made", "command", "said", "remedy"),
+    [
+        (mistyped, "info", "is no name of a library in PostgreSQL", "postgresql://USER"),
+        (nowhere, "info", "cannot be reached", "check that it runs"),
+        (refused, "info", "refuses the password", "PASSWORD"),
+        (missing, "info", "there is no database", "createdb"),
+        (empty, "info", "there is no", "picto index FOLDER"),
+        (without_extension, "index", "vector", "pgvector"),
+        (unprivileged, "index", "vector", "CREATE EXTENSION vector"),
+        (outdated, "info", "pgvector 0.5.1", "ALTER EXTENSION vector UPDATE"),
+        (foreign, "info", "another program's", "schema"),
+        (newer, "info", "newer picto", "pip install --upgrade pictocli"),
+        (of_another_model, "index", "embeddings of made-up", "picto reembed"),
+    ],
+    ids=lambda value: value.__name__ if callable(value) else value if value in ("info", "index") else "",
+)
+def test_what_cannot_be_used_says_why_and_what_to_do(
+    made: Callable[[Path], Iterator[str]], command: str, said: str, remedy: str, tmp_path: Path, photos: Path
+) -> None:
+    for name in made(tmp_path):
+        arguments = [command] if command == "info" else [command, str(photos), "--model", "mini", "--workers", "0"]
+        ran = run(*arguments, "--db", name)
+        assert (ran.code, ran.out) == (3, b""), ran.err
+        error, _, hint = ran.err.strip().partition("\n\n")
+        assert re.fullmatch(r"error: [^\n]+", error), ran.err
+        assert re.fullmatch(r"hint: [^\n]+", hint), ran.err
+        assert said in error
+        assert remedy in hint
+        assert PASSWORD not in ran.err
+        assert quote(PASSWORD, safe="") not in ran.err
+
+
+@pytest.mark.parametrize("package", ["psycopg"])
+def test_without_its_extra_it_says_what_to_install(package: str) -> None:
+    code = (
+        "import sys\n"
+        f"sys.modules[{package!r}] = None\n"
+        "sys.argv = ['picto', 'info', '--db', 'postgresql://localhost/library']\n"
+        "from pictocli.cli import main\nmain()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 3, done.stderr
+    assert "pip install 'pictocli[postgres]'" in done.stderr
+    assert "Traceback" not in done.stderr

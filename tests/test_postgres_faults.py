@@ -1,0 +1,223 @@
+"""Servers and writers that die in the middle: nothing is lost, doubled or embedded again, and everybody goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from pictures import scene
+from program import PICTO, environment, run
+from stores import PASSWORD, Server, fresh, start
+
+import pictocli
+from pictocli.databases import connect
+from pictocli.errors import StoreError
+
+COUNT = 20
+_PATIENCE = 60  # seconds that a run may take to write its first pictures
+POINTS = (
+    "SELECT count(*), count(*) FILTER (WHERE p.v = e.v::halfvec) FROM picto.image i"
+    " JOIN picto.embedding e ON e.content_id = i.content_id FULL JOIN picto.point p ON p.image_id = i.id"
+)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two folders of 20 pictures, and one of a single picture."""
+    base = tmp_path_factory.mktemp("pictures")
+    for number, name in enumerate(("ours", "theirs", "one")):
+        (base / name).mkdir()
+        for at in range(1 if name == "one" else COUNT):
+            scene(1000 * number + at).save(base / name / f"{at:02}.png")
+    return [base / "ours", base / "theirs", base / "one"]
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A server that a test may kill."""
+    made = start()
+    yield made
+    made.stop()
+
+
+def begun(server: Server, pictures: list[Path], model: str, name: str | None = None) -> str:
+    """The name of a library that holds one picture: what is embedded once a library, prompts, is embedded by us."""
+    name = name or fresh(server)
+    with pictocli.open(name) as library:
+        library.index([pictures[2]], model=model, workers=0, device="cpu")
+    return name
+
+
+class Indexing:
+    """A run of `picto index`, one picture a batch, stopped after the first few were written."""
+
+    def __init__(self, server: Server, name: str, folder: Path, model: str) -> None:
+        self.server, self.database = server, name.rpartition("/")[2].partition("?")[0]
+        self.command = [
+            "index", str(folder), "--db", name, "--model", model, "--device", "cpu", "--workers", "0",
+        ]  # fmt: skip
+        self.process = subprocess.Popen(
+            [PICTO, *self.command, "--batch-size", "1"], stderr=subprocess.PIPE, env=environment()
+        )
+        until = time.monotonic() + _PATIENCE
+        while self.stored() < 4:
+            assert self.process.poll() is None, self.process.communicate()
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        self.process.send_signal(signal.SIGSTOP)
+
+    def stored(self) -> int:
+        """Embeddings in the library."""
+        return int(self.rows("SELECT count(*) FROM picto.embedding")[0][0])
+
+    def rows(self, statement: str) -> list[Any]:
+        """What the server says."""
+        return self.server.execute(statement, self.database)
+
+    def ended(self) -> tuple[int, str]:
+        """Its exit status and what it said, when it has been told to go on."""
+        self.process.send_signal(signal.SIGCONT)
+        said = self.process.communicate()[1].decode()
+        assert "Traceback" not in said, said
+        return self.process.returncode, said
+
+    def resumed(self) -> None:
+        """Run the same command again, and see that it did what was left and nothing else."""
+        kept = "SELECT content_id, xmin::text FROM picto.embedding ORDER BY 1"
+        before = self.rows(kept)
+        assert 4 <= len(before) < COUNT
+        ran = run(*self.command)
+        assert ran.code == 0, ran.err
+        found = re.search(r"Indexed (\d+) image", ran.err)
+        assert found, ran.err
+        assert (
+            COUNT + 1 - len(before) <= int(found[1]) <= COUNT + 2 - len(before)
+        )  # one whose file was still to be ended
+        after = self.rows(kept)
+        assert [row for row in after if row in before] == before  # not as much as written again
+        assert len(after) == COUNT + 1
+        counts = "SELECT (SELECT count(*) FROM picto.file WHERE size IS NOT NULL), (SELECT count(*) FROM picto.image)"
+        assert self.rows(f"{counts}, (SELECT sum(images)::bigint FROM picto.folder)") == [(COUNT + 1,) * 3]
+        assert self.rows(POINTS) == [(COUNT + 1,) * 2]
+
+
+def test_a_server_that_is_killed_ends_an_index_run_clearly_and_the_next_one_completes_it(
+    server: Server, pictures: list[Path], model: str
+) -> None:
+    name = fresh(server)
+    database = name.rpartition("/")[2]
+    server.execute("CREATE EXTENSION vector", database)
+    server.execute(f"GRANT ALL ON DATABASE {database} TO guarded")
+    guarded = begun(server, pictures, model, server.dsn(database, "guarded", PASSWORD))
+    indexing = Indexing(server, guarded, pictures[0], model)
+    server.kill()
+    code, said = indexing.ended()
+    assert code == 3
+    assert re.search(r"^error: .*(connection|server).*", said, re.MULTILINE), said
+    assert len(re.findall("^error: ", said, re.MULTILINE)) == 1
+    assert re.search(r"^hint: .+", said, re.MULTILINE), said
+    assert PASSWORD not in said
+    server.start()
+    indexing.resumed()
+
+
+def test_an_index_run_that_is_killed_is_completed_by_the_next_one(
+    server: Server, pictures: list[Path], model: str
+) -> None:
+    indexing = Indexing(server, begun(server, pictures, model), pictures[0], model)
+    indexing.process.kill()
+    indexing.process.communicate()
+    indexing.resumed()
+
+
+def test_two_who_index_different_folders_at_once_both_complete(
+    server: Server, pictures: list[Path], model: str
+) -> None:
+    name = begun(server, pictures, model)
+    first = Indexing(server, name, pictures[0], model)
+    second = Indexing(server, name, pictures[1], model)  # while the first holds its root
+    assert first.process.poll() is None
+    assert [first.ended()[0], second.ended()[0]] == [0, 0]
+    assert first.rows(POINTS) == [(2 * COUNT + 1,) * 2]
+    assert first.rows("SELECT d.name, count(DISTINCT i.id) FROM picto.image i JOIN picto.folder o ON o.id = i.folder_id"
+                      " JOIN picto.root r ON r.id = o.root_id JOIN picto.dataset d ON d.id = r.dataset_id"
+                      " GROUP BY 1 ORDER BY 1") == [("one", 1), ("ours", COUNT), ("theirs", COUNT)]  # fmt: skip
+    with pictocli.open(name) as library:
+        assert library.check() == []
+
+
+def test_when_a_replica_takes_over_clients_go_on(server: Server, pictures: list[Path], model: str) -> None:
+    base = fresh(server)
+    options: dict[str, Any] = {"model": model, "workers": 0, "device": "cpu"}
+    with pictocli.open(base) as library:
+        library.index([pictures[0]], **options)
+    replica = server.replica()
+    try:
+        replica.follows(server)
+        both = base.replace(server.place, f"{server.place},{replica.place}")
+        with pictocli.open(f"{both}?target_session_attrs=read-write") as library:
+            before = library.by_similarity(1, 0, 10)
+            assert len(before) == 10
+            with pictocli.open(base.replace(server.place, replica.place)) as reading:
+                assert reading.by_similarity(1, 0, 10) == before
+            server.kill()
+            with pytest.raises(StoreError) as nobody:  # the replica does not take writes yet
+                library.by_similarity(1, 0, 10)
+            assert str(nobody.value)
+            began = time.monotonic()
+            replica.promote()
+            assert library.by_similarity(1, 0, 10) == before
+            assert time.monotonic() - began < 5
+            report = library.index([pictures[1]], **options)
+            assert (report.indexed, report.skipped) == (COUNT, [])
+            assert library.info().images == 2 * COUNT
+    finally:
+        replica.stop()
+
+
+def test_a_reader_goes_on_after_the_server_has_started_again(server: Server, pictures: list[Path], model: str) -> None:
+    name = fresh(server)
+    with pictocli.open(name) as library:
+        library.index([pictures[0]], model=model, workers=0, device="cpu")
+    with pictocli.open(name) as library:
+        before = library.by_similarity(1, 0, 10)
+        server.kill()
+        server.start()
+        assert library.by_similarity(1, 0, 10) == before
+
+
+def test_an_index_that_was_being_made_when_the_server_died_is_made_again(server: Server) -> None:
+    from test_postgres import INDEXES, fill
+
+    name = fresh(server)
+    db: Any = connect(name, create=True)
+    fill(db)
+    db.close()
+    database = name.rpartition("/")[2]
+    with psycopg.connect(name) as holding:  # the build waits for who looks at the table since before it began
+        holding.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        holding.execute("SELECT count(*) FROM picto.point")
+        code = (
+            "from pictocli.databases import connect\nfrom pictocli.scale import postgres_points\n"
+            f"postgres_points.EXACT_BELOW = 1000\nconnect({name!r}).neighbours.build()\n"
+        )
+        building = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+        until = time.monotonic() + _PATIENCE
+        while not server.execute(INDEXES, database):
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        server.kill()
+        with contextlib.suppress(psycopg.Error):
+            holding.rollback()
+    assert building.wait() != 0
+    server.start()
+    assert [valid for *_, valid in server.execute(INDEXES, database)] == [False]
