@@ -1,0 +1,122 @@
+"""Where a library of Lance tables lies: its name taken apart, what is told to object storage, and Lance's errors."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import posixpath
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pictocli.errors import DamagedError, PictoError, StoreError, TakenError
+
+os.environ.setdefault("LANCE_LOG", "error")  # read when it is imported; it warns of every table that is new
+
+try:
+    import lance
+    import pyarrow as pa
+except ImportError as missing:
+    raise StoreError(
+        f"libraries of Lance tables need the package {missing.name}", "pip install 'pictocli[lance]'"
+    ) from missing
+
+__all__ = ["Place", "lance", "place_of", "told"]
+
+_PATIENCE = {"connect_timeout": "4 s", "timeout": "60 s", "client_max_retries": "2", "client_retry_timeout": "8",
+             "download_retry_count": "2"}  # fmt: skip
+_GONE = ("not found", "no such file", "nosuchkey", "was not found")
+_RIGHTS = ("accessdenied", "403", "forbidden", "unauthorized", "401", "permission", "invalidaccesskeyid", "signature")
+_BUCKET = ("nosuchbucket", "bucket does not exist", "specified bucket")
+_NOBODY = ("error sending request", "connection refused", "tcp connect", "dns error", "timed out", "timeout", "connect")
+_CREDENTIALS = ("credential", "no providers in chain", "imds")
+_FULL = ("no space left", "disk quota", "storage full")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a library lies. name: in full, as a person writes it. uri: as Lance does. folder: None for a bucket."""
+
+    name: str
+    uri: str
+    folder: str | None
+
+    def of(self, table: str) -> str:
+        """Where a table lies, as Lance is told."""
+        return f"{self.uri}/{table}.lance"
+
+    @property
+    def options(self) -> dict[str, str] | None:
+        """What Lance is told of object storage, beside what it takes from AWS_*; None for a folder."""
+        if self.folder is not None:
+            return None
+        options = dict(_PATIENCE)
+        if "AWS_REGION" not in os.environ and "AWS_DEFAULT_REGION" not in os.environ:
+            options["aws_region"] = "us-east-1"
+        endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+        if endpoint:
+            options["aws_endpoint"] = endpoint
+        if (endpoint or "").startswith("http://") and "AWS_ALLOW_HTTP" not in os.environ:
+            options["allow_http"] = "true"
+        return options
+
+
+def place_of(name: str) -> Place:
+    """Take a library's name apart. Raises StoreError for one that names nothing."""
+    scheme, _, rest = name.partition("://")
+    if scheme == "lance":
+        if not rest:
+            raise StoreError(f"{name} names no folder", "lance://DIR names one")
+        folder = os.path.abspath(rest)
+        return Place(f"lance://{folder}", folder, folder)
+    bucket, _, prefix = rest.partition("/")
+    prefix = posixpath.normpath("/" + prefix).strip("/")
+    if not bucket or not prefix:
+        raise StoreError(f"{name} names no place in a bucket", "lance+s3://BUCKET/PREFIX names one")
+    return Place(f"lance+s3://{bucket}/{prefix}", f"s3://{bucket}/{prefix}", None)
+
+
+@contextlib.contextmanager
+def told(place: Place) -> Iterator[None]:
+    """Turn Lance's and Arrow's errors into a StoreError that a person can act on."""
+    try:
+        yield
+    except PictoError:
+        raise
+    except (OSError, ValueError, RuntimeError, pa.ArrowException) as exc:
+        raise _said(place, exc) from exc
+
+
+def _said(place: Place, exc: Exception) -> StoreError:
+    text = " ".join(str(exc).split())
+    lower = text.lower()
+
+    def speaks(of: tuple[str, ...]) -> bool:
+        return any(word in lower for word in of)
+
+    where = place.name
+    if isinstance(exc, OSError) and exc.strerror:
+        return StoreError(f"cannot use {where}: {exc.strerror}", "check its folder and permissions, or use --db")
+    if "not a directory" in lower:
+        return StoreError(f"cannot use {where}: a file lies in its way", "lance://DIR names a folder")
+    if speaks(_FULL):
+        return StoreError(f"no space left for {where}", "free some space and run the same command again")
+    if "too many concurrent writers" in lower or "commit conflict" in lower:
+        return TakenError(f"{where} is being changed by another process", "try again when it has finished")
+    if place.folder is None:
+        bucket = place.uri.removeprefix("s3://").partition("/")[0]
+        if speaks(_BUCKET):
+            return StoreError(f"there is no bucket {bucket}", "make it, or name another one with --db")
+        if speaks(_CREDENTIALS):
+            hint = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+            return StoreError(f"there are no credentials for the bucket {bucket}", hint)
+        if speaks(_RIGHTS):
+            hint = "its owner must allow this account to list, read, write and delete in it"
+            return StoreError(f"the bucket {bucket} does not let this account in", hint)
+        if speaks(_NOBODY):
+            hint = "check the network and AWS_ENDPOINT_URL, and run the same command again: what was stored stays"
+            return StoreError(f"object storage does not answer for {where}", hint)
+    if speaks(_RIGHTS):
+        return StoreError(f"cannot write {where}: permission denied", "check its folder, or use --db")
+    if speaks(_GONE):
+        return DamagedError(f"{where} is damaged: a part of it has vanished")
+    return StoreError(f"{where} cannot be read or written: {text[:200]}", "run the same command again")
