@@ -10,7 +10,7 @@ from pictocli.display import counted, fraction, percent, printable, shown_path, 
 from pictocli.grouped import Copy
 from pictocli.records import Image, IndexReport, PairQuantiles, Recall, Scope
 
-__all__ = ["how", "inside", "local", "mended", "pairs", "recall", "scored", "sentence", "short", "top"]
+__all__ = ["hosts", "how", "inside", "local", "mended", "pairs", "recall", "scored", "sentence", "short", "top"]
 
 
 def how(copy: Copy) -> str:
@@ -49,8 +49,10 @@ def recall(recall: Recall) -> list[str]:
     if recall.exact:
         return ["exact", "every image is compared"]
     nearest, similar = percent((recall.nearest, recall.similar))
-    compared = f"{recall.compared:,} of {recall.images:,} compared"
-    return [f"{nearest} of the nearest 50", f"{similar} of the 500 at 0.60 or above", compared]
+    told = [f"{nearest} of the nearest 50", f"{similar} of the 500 at 0.60 or above"]
+    if recall.compared < recall.images:  # all of them: found by an engine's index
+        told.append(f"{recall.compared:,} of {recall.images:,} compared")
+    return told
 
 
 def local(moment: str) -> str:
@@ -77,6 +79,20 @@ def sentence(report: IndexReport) -> str:
     if report.downloaded:
         parts.append(f"{counted(report.downloaded, 'download')} of {size_of(report.downloaded_bytes)}")
     return ", ".join(parts)
+
+
+def hosts(report: IndexReport) -> list[str]:
+    """host 10.0.0.2: 5,012 images, 41/s; decoded, where a node embedded none."""
+    lines = []
+    for each in report.hosts:
+        done, what = (each.embedded, "image") if each.embedded else (each.decoded, "page")
+        each_second = done / each.seconds if each.seconds else 0
+        rate = f", {each_second:,.{int(each_second < 10)}f}/s" if each_second else ""
+        only = "" if each.embedded else " decoded"
+        lines.append(f"host {each.host}: {counted(done, what)}{only}{rate}")
+    if report.redone:
+        lines.append(f"{counted(report.redone, 'page')} done once more, as a node went away with them")
+    return lines
 
 
 def mended(report: RepairReport) -> str:

@@ -15,14 +15,17 @@ from pictocli.filling_options import (
     IntoDataset,
     MetadataFile,
     ModelName,
+    On,
+    OnRay,
     PdfDpi,
     PdfPages,
+    RunBy,
     Thumbnails,
     ThumbnailWidth,
     Workers,
 )
 from pictocli.options import Device, OnDevice, PdfPassword, secret
-from pictocli.records import Embedded
+from pictocli.records import Embedded, IndexReport
 from pictocli.terminal import Terminal
 
 __all__ = ["calibrate", "embed", "index", "reembed", "retag"]
@@ -86,6 +89,9 @@ def index(
     force: Annotated[bool, typer.Option("--force", help="Do everything again, unchanged files too.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 3 when a file was skipped.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done; do nothing.")] = False,
+    runner: RunBy = On.local,
+    ray_address: OnRay = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The report as JSON, on standard output.")] = False,
 ) -> int:
     """Index files, folders, PDFs, buckets and URLs. Only new or changed files cost anything.
 
@@ -99,6 +105,7 @@ def index(
       picto index . --include '*.jpg' --exclude cache --dry-run
       picto index reports --pdf-pages 1-20 --pdf-password @passwords.txt
       picto index ~/photos --metadata products.csv --index-field price
+      picto index /shared/photos --runner ray --ray-address 10.0.0.1:6379
     """
     terminal: Terminal = ctx.obj
     report = terminal.library().index(
@@ -108,7 +115,10 @@ def index(
         follow=follow, pdf_dpi=pdf_dpi, pdf_pages=pdf_pages, pdf_password=secret(pdf_password), thumbnails=thumbnails,
         thumbnail_width=thumbnail_width, metadata=metadata, index_field=index_field or (), max_pixels=max_pixels,
         max_file_size=max_file_size, max_pages=max_pages, max_seconds=max_seconds, force=force, dry_run=dry_run,
+        runner=runner.value, ray_address=ray_address,
     )  # fmt: skip
+    if as_json:
+        terminal.rows([report], IndexReport, "json")
     terminal.summary(report, nothing_found=listing is None and len(report.missing) == len(paths or ()))
     if report.interrupted:
         return 130

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from pictocli.brain import Model, choose, put_labels, tag_rows, taxonomy_of
 from pictocli.candidates import IndexOptions, Target
 from pictocli.databases import claimed, connect, exists, translated
+from pictocli.databases import shown as name_shown
 from pictocli.errors import ModelError, StoreError, ValidationError, check_range
 from pictocli.fields import Fields, indexable, shown
 from pictocli.indexing import Indexer
@@ -29,6 +32,7 @@ from pictocli.references import ImageLike, at_path
 from pictocli.remote import Access, Remote
 from pictocli.reports import RetagReport
 from pictocli.retagging import retag
+from pictocli.runners import check_runner, elsewhere, runner_of
 from pictocli.scan import Rules
 from pictocli.schema import memory, transaction
 from pictocli.sources import Sources, check_typed, gathered, readable
@@ -36,10 +40,12 @@ from pictocli.sources import targets as targets_of
 from pictocli.sqlite import SqliteStore
 from pictocli.staging import Staging
 from pictocli.taxonomy import load, parse, read
+from pictocli.urls import is_url
 from pictocli.workers import default_workers
 
 __all__ = ["Follow", "embed", "existing", "index", "index_with", "reembed_library", "retag_library", "run"]
 
+_NONE = ModelSpec("", "", 0, 0, "", 0, 0, 0)
 Follow = Callable[[str, Sources, str | None, str, str, IndexOptions, Progress], IndexReport]
 """What may be done in place of one run: (database, sources, dataset, model, device, options, progress)."""
 
@@ -71,6 +77,8 @@ def index(
     max_seconds: int = 30,
     force: bool = False,
     dry_run: bool = False,
+    runner: str = "local",
+    ray_address: str | None = None,
     listing: Listing | None = None,
     access: Access | None = None,
     follow_up: Follow | None = None,
@@ -79,8 +87,7 @@ def index(
 
     follow_up: what to do with paths and options that have been checked, in place of one run.
     """
-    check_range("batch_size", 16 if batch_size is None else batch_size, 1, 4096)
-    check_range("workers", default_workers() if workers is None else workers, 0, 256)
+    check_runner(runner, ray_address, workers, batch_size, alone=follow_up is not None)
     check_range("pdf_dpi", 72 if pdf_dpi is None else pdf_dpi, 8, 1200)
     check_range("thumbnail_width", 640 if thumbnail_width is None else thumbnail_width, 16, 4096)
     check_range("max_pixels", max_pixels, 1, 100_000)
@@ -115,7 +122,8 @@ def index(
         elif dry_run:
             report = _rehearse(path, sources, dataset, options, progress)
         else:
-            report = (follow_up or _index)(path, sources, dataset, model, device, options, progress)
+            does = follow_up or (_index if runner == "local" else partial(_index_there, ray_address, workers))
+            report = does(path, sources, dataset, model, device, options, progress)
     if options.metadata:
         report.unmatched, report.duplicates = options.metadata.unmatched, options.metadata.duplicates
     return sources.told(report)
@@ -128,10 +136,9 @@ def reembed_library(
     """Move the library at `path` into the space of the model `name`; see `Library.reembed`."""
     check_range("batch_size", 16 if batch_size is None else batch_size, 1, 4096)
     with translated(path), claimed_library(path) as db:
-        store = Staging(db)
-        model = choose(name, None, device, progress)
+        store, model = Staging(db), choose(name, None, device, progress)
         if store.spec() is None:
-            raise ModelError(f"{path} holds no images yet", f"picto index FOLDER --model {name} fills it")
+            raise ModelError(f"{name_shown(path)} holds no images yet", f"picto index FOLDER --model {name} fills it")
         held = store.spec()
         if held and (held.id, held.revision) == (model.spec.id, model.spec.revision):
             return IndexReport(unchanged=store.count_files())
@@ -150,7 +157,7 @@ def retag_library(path: str, labels: str | None, device: str, progress: Progress
         store = SqliteStore(db)
         spec = store.spec()
         if spec is None:
-            raise StoreError(f"{path} holds no images yet", "picto index FOLDER fills it")
+            raise StoreError(f"{name_shown(path)} holds no images yet", "picto index FOLDER fills it")
         taxonomy, own = taxonomy_of(store), store.meta("own_taxonomy")
         if labels == "built-in":
             taxonomy, own = load(), None
@@ -183,7 +190,19 @@ def _index(
         if known is not None:
             known.db.close()
     model = choose(name, held, device, progress)  # before the database is made: no model, no file left behind
+    if options.runner is not None:
+        model = elsewhere(model, options.runner)
     return index_with(path, sources, dataset, model, options, progress)
+
+
+def _index_there(
+    address: str | None, workers: int | None, path: str, sources: Sources, dataset: str | None, name: str, device: str,
+    options: IndexOptions, progress: Progress,
+) -> IndexReport:  # fmt: skip
+    """As `_index`, on the nodes of a Ray cluster."""
+    held_model(path)  # what is wrong with the database is told before a cluster is asked for
+    with runner_of(address, device, workers, options.batch_size, progress) as runner:
+        return _index(path, sources, dataset, name, device, replace(options, runner=runner, batch_size=None), progress)
 
 
 def index_with(
@@ -213,9 +232,13 @@ def run(
     with claimed(path, roots):
         store.require_model(model.spec)  # still: picto reembed may just have finished
         store.require_roots(roots)
+        if options.runner is not None:
+            options.runner.needs([root for root in roots.values() if not is_url(root)])
         if options.thumbnail_width is not None:
             store.set_meta("thumbnail_width", options.thumbnail_width)
         report = (indexer or Indexer(store, model.spec, model.brain(store), options, progress)).run(targets)
+        if options.runner is not None:
+            report.hosts, report.redone = options.runner.hosts(), options.runner.redone
         _index_fields(db, options.fields, progress)
         store.build_codes()
         store.measure_pairs()
@@ -243,13 +266,13 @@ def _rehearse(
 ) -> IndexReport:
     """A dry run: nothing is written, no model is chosen, no file is opened or fetched."""
     store = existing(path) or SqliteStore(memory())
-    targets = targets_of(store, sources, dataset, create=False)
 
     def never(*_: object) -> None:
         raise AssertionError("a dry run embeds nothing")
 
-    spec = store.spec() or ModelSpec("", "", 0, 0, "", 0, 0, 0)
-    return Indexer(store, spec, never, options, progress).run(targets)  # type: ignore[arg-type]
+    with contextlib.closing(store.db):
+        targets, spec = targets_of(store, sources, dataset, create=False), store.spec()
+        return Indexer(store, spec or _NONE, never, options, progress).run(targets)  # type: ignore[arg-type]
 
 
 def existing(path: str) -> SqliteStore | None:

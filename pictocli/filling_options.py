@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Annotated
 
 import typer
 
 __all__ = [
-    "BatchSize", "Exclude", "Hidden", "Include", "IntoDataset", "MetadataFile", "ModelName", "PdfDpi", "PdfPages",
-    "ThumbnailWidth", "Thumbnails", "Workers",
+    "BatchSize", "Exclude", "Hidden", "Include", "IntoDataset", "MetadataFile", "ModelName", "On", "OnRay", "PdfDpi",
+    "PdfPages", "RunBy", "ThumbnailWidth", "Thumbnails", "Workers",
 ]  # fmt: skip
+
+
+class On(Enum):
+    """What indexing runs on."""
+
+    local = "local"
+    ray = "ray"
+
 
 IntoDataset = Annotated[
     str | None, typer.Option("--dataset", metavar="NAME", help="The dataset they go to [default: the folder's name].")
@@ -37,6 +46,15 @@ PdfPages = Annotated[str | None, typer.Option("--pdf-pages", metavar="1-5,9,20-"
 Thumbnails = Annotated[bool, typer.Option("--thumbnails", help="Keep a thumbnail, 640 px wide, of each.")]
 ThumbnailWidth = Annotated[
     int | None, typer.Option("--thumbnail-width", metavar="PX", help="Another width, for this library from now on.")
+]
+RunBy = Annotated[
+    On, typer.Option("--runner", help="This machine, or the nodes of a Ray cluster; --workers are then a node's.")
+]
+OnRay = Annotated[
+    str | None,
+    typer.Option(
+        "--ray-address", metavar="HOST:PORT", help="The cluster [default: RAY_ADDRESS, else Ray on this machine alone]."
+    ),
 ]
 MetadataFile = Annotated[
     str | None,

@@ -22,7 +22,7 @@ from pictocli.interrupts import held
 from pictocli.pdfs import LOCKED
 from pictocli.pipeline import SPOOLED, ahead, inspected
 from pictocli.planning import Planner, Work
-from pictocli.protocols import Progress
+from pictocli.protocols import Calls, Progress
 from pictocli.records import IndexReport, ModelSpec, Skipped
 from pictocli.sqlite import FileRow, FinishedFile, PageRow, SqliteStore
 from pictocli.workers import Workers
@@ -57,7 +57,8 @@ class Indexer:
         self.report = IndexReport(dry_run=options.dry_run)
         self._candidates = Candidates(store, options, self.report, progress)
         self._planner = Planner(store, options)
-        self._workers = Workers(options.workers, options.limits.max_seconds)
+        limit = options.limits.max_seconds
+        self._workers: Calls = options.runner.calls(limit) if options.runner else Workers(options.workers, limit)
         self._batch, self._under_way = _Batch(), _Batch()
         self._in_flight: dict[tuple[bytes | None, int, tuple[int, ...]], list[tuple[Candidate, Inspected]]] = {}
 
@@ -93,7 +94,7 @@ class Indexer:
             for candidate, what in inspected(self._workers, files, limits, opening, lambda each: each.size)
             for work, page, recipe in self._plan(candidate, what)
         )
-        return ahead(self._workers, calls, self._batch_size() + 4 * self.options.workers)
+        return ahead(self._workers, calls, self._batch_size() + 4 * self._workers.count)
 
     def _arrived(self, candidates: Iterable[Candidate]) -> Iterator[Candidate]:
         """The candidates whose bytes are here: those of this machine, and those that could be fetched."""

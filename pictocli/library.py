@@ -84,9 +84,10 @@ class Library(Tuning, Upkeep, Exchanging, Picturing, Browsing):
 
         options: dataset, model, device, batch_size, workers, include, exclude, hidden, follow, pdf_dpi, pdf_pages,
         pdf_password, thumbnails, thumbnail_width, metadata, index_field, max_pixels, max_file_size, max_pages,
-        max_seconds, force, dry_run: `pictocli.settings.IndexSettings` says what each is. A path that does not exist is
-        listed in the report's `missing`. Raises ValidationError, ModelMismatchError, ModelError, StoreError; PictoError
-        for a bucket, or for the only URL, that cannot be fetched, before anything is written.
+        max_seconds, force, dry_run, runner, ray_address: `pictocli.settings.IndexSettings` says what each is. A path
+        that does not exist is listed in the report's `missing`. Raises ValidationError, ModelMismatchError, ModelError,
+        StoreError; PictoError for a bucket, for the only URL, that cannot be fetched, or for a cluster that is not
+        there, before anything is written.
 
         >>> report = library.index(["sample_images"], thumbnails=True)
         >>> report.indexed, report.unchanged, report.skipped

@@ -12,18 +12,19 @@ from pictocli.brain import Model, checked
 from pictocli.decode import Decoded, Inspected, Refused, inspect
 from pictocli.kinds import Limits
 from pictocli.pdfs import OPEN, Opening
-from pictocli.workers import CrashedError, Job, LateError, Workers
+from pictocli.protocols import Calls
+from pictocli.workers import CrashedError, LateError
 
 __all__ = ["DEFAULT_DPI", "SPOOLED", "ahead", "embedded", "inspected"]
 
 AHEAD = 64  # calls
-DECODE_AHEAD = 2**30  # bytes that decoding takes at a time: 12 pictures of 100 megapixels would take 5 to 10 of them
+DECODE_AHEAD = 2**30  # bytes that decoding takes at a time, a machine: 12 pictures of 100 megapixels would take 5 to 10
 SPOOLED = 4  # so that 256 MB of files that were fetched wait to be looked at, and as many to be decoded
 DEFAULT_DPI = 72  # the second reference system's
 T = TypeVar("T")
 
 
-def _outcome(pool: Workers, job: Job) -> Any:
+def _outcome(pool: Calls, job: Any) -> Any:
     """What a decoding job gave; Refused where it crashed its process."""
     try:
         return pool.result(job)
@@ -34,16 +35,16 @@ def _outcome(pool: Workers, job: Job) -> Any:
 
 
 def ahead(
-    pool: Workers, calls: Iterable[tuple[T, int, Callable[..., Any], tuple[Any, ...]]], window: int = AHEAD
+    pool: Calls, calls: Iterable[tuple[T, int, Callable[..., Any], tuple[Any, ...]]], window: int = AHEAD
 ) -> Iterator[tuple[T, Any]]:
     """Make calls (item, bytes that it takes, function, arguments) and yield (item, outcome), in the same order.
 
-    At most `window` calls and DECODE_AHEAD bytes are under way; one call always may be.
+    At most `window` calls and DECODE_AHEAD bytes a machine are under way; one call always may be.
     """
-    waiting: deque[tuple[T, int, Job]] = deque()
-    taken = 0
+    waiting: deque[tuple[T, int, Any]] = deque()
+    taken, room = 0, DECODE_AHEAD * pool.machines
     for item, size, function, arguments in calls:
-        while waiting and (len(waiting) >= window or taken + size > DECODE_AHEAD):
+        while waiting and (len(waiting) >= window or taken + size > room):
             first, its_size, job = waiting.popleft()
             yield first, _outcome(pool, job)
             taken -= its_size
@@ -54,7 +55,7 @@ def ahead(
 
 
 def inspected(
-    pool: Workers, files: Iterable[tuple[T, str]], limits: Limits, opening: Callable[[T], Opening] = lambda _: OPEN,
+    pool: Calls, files: Iterable[tuple[T, str]], limits: Limits, opening: Callable[[T], Opening] = lambda _: OPEN,
     fetched: Callable[[T], int] = lambda _: 0,
 ) -> Iterator[tuple[T, Inspected | Refused]]:  # fmt: skip
     """What files are, given as (item, path), in the same order. Each takes but a hash and a kind.
@@ -62,8 +63,9 @@ def inspected(
     fetched: bytes of one that lies here for our sake alone, and counts `SPOOLED` times.
     """
     return ahead(
-        pool, ((item, SPOOLED * fetched(item), inspect, (path, limits, opening(item))) for item, path in files)
-    )
+        pool, ((item, SPOOLED * fetched(item), inspect, (path, limits, opening(item))) for item, path in files),
+        max(AHEAD, 4 * pool.count if pool.machines > 1 else 0),
+    )  # fmt: skip
 
 
 def embedded(

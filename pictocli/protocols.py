@@ -14,13 +14,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pictocli.records import ModelSpec
+from pictocli.records import HostWork, ModelSpec
 
 if TYPE_CHECKING:  # numpy costs 60 ms: queries on indexed images never load it
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Database", "Embedder", "Engine", "Neighbours", "NoProgress", "Passing", "Progress", "Rows", "TextEmbedder"]
+__all__ = [
+    "Calls", "Database", "Embedder", "Engine", "Neighbours", "NoProgress", "Passing", "Progress", "Rows", "Runner",
+    "TextEmbedder",
+]  # fmt: skip
 
 Passing = tuple[str, Sequence[Any]]
 """A query for the `image_id` of all images that pass, which may name one twice, and the values that it takes."""
@@ -57,6 +60,51 @@ class Embedder(TextEmbedder, Protocol):
 
     def begin_images(self, pixels: NDArray[np.uint8]) -> Callable[[], NDArray[np.float32]]:
         """Begin to embed pictures; calling what this returns waits for them. Both are as `embed_images` else."""
+
+
+class Calls(Protocol):
+    """Processes that make calls, as `workers.Workers` has them on this machine.
+
+    count: of processes; machines: on which they are. limit: seconds that a call may take.
+    """
+
+    count: int
+    machines: int
+    limit: float
+
+    def submit(self, call: Callable[..., Any], *args: Any) -> Any:
+        """Queue a call of a module-level function; what comes back is for `result`."""
+
+    def result(self, job: Any) -> Any:
+        """Wait for a call. Raises what it raised, CrashedError when it killed its process twice, LateError."""
+
+    def close(self) -> None:
+        """End the processes, whatever they do."""
+
+
+class Runner(Protocol):
+    """Machines that decode and embed in place of this one. Results are as those of one, in the order asked for.
+
+    redone: pages that were decoded or embedded once more, as a machine went away with them.
+    """
+
+    @property
+    def redone(self) -> int: ...
+
+    def needs(self, folders: Sequence[str]) -> None:
+        """Folders that every machine must see: what is asked for next raises PictoError when one does not."""
+
+    def calls(self, limit: float) -> Calls:
+        """What decodes; its first `submit` starts it."""
+
+    def embedder(self, spec: ModelSpec) -> Embedder:
+        """The model `spec`, on all of them. Raises PictoError when one does not have it."""
+
+    def hosts(self) -> list[HostWork]:
+        """What each machine has done."""
+
+    def close(self) -> None:
+        """End all that was begun."""
 
 
 class Rows(Protocol):

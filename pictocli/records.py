@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 __all__ = [
-    "CATEGORIES", "Answer", "Contents", "Embedded", "Exported", "Image", "ImageDetail",
+    "CATEGORIES", "Answer", "Contents", "Embedded", "Exported", "HostWork", "Image", "ImageDetail",
     "IndexReport", "Label", "LibraryInfo", "ModelSpec", "PairQuantiles", "Pairs", "Recall", "Scope",
     "SimilarImage", "Skipped", "TaggedImage",
 ]  # fmt: skip
@@ -173,6 +173,20 @@ class Embedded:
     model: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostWork:
+    """What one node of a cluster did in a run. host: its address; node: the first letters of its id.
+
+    decoded: pages, and files that are one; embedded: pictures. seconds: from when it could work to its last result.
+    """
+
+    host: str
+    node: str
+    decoded: int
+    embedded: int
+    seconds: float
+
+
 @dataclass(slots=True)
 class IndexReport:
     """What one run did. Counts are images (a page of a PDF is one); `unchanged`, `moved` and `described` are files.
@@ -183,7 +197,8 @@ class IndexReport:
     that no file took; duplicates: those that a later row took the place of. large: files above 10 MB that were opened.
     missing: PATHs that do not exist. In a dry run `indexed` counts the files that would be opened, with `asked`, the
     URLs whose server is asked whether they have changed. downloaded: files that were fetched. empty, repeated: rows of
-    a list without an image, or with one that an earlier row had.
+    a list without an image, or with one that an earlier row had. hosts: what each node of a cluster did; redone: pages
+    decoded or embedded once more, as a node went away with them.
     """
 
     indexed: int = 0
@@ -206,6 +221,8 @@ class IndexReport:
     downloaded_bytes: int = 0
     empty: int = 0
     repeated: int = 0
+    hosts: list[HostWork] = field(default_factory=list)
+    redone: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

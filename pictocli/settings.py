@@ -32,7 +32,8 @@ class IndexSettings(TypedDict, total=False):
     thumbnails: keep one of each image. thumbnail_width: px, 16..4096 (640). metadata: the path of a CSV, JSONL or
     Parquet. index_field: names of its fields that conditions shall be fast on. max_pixels: in millions (200).
     max_file_size: in MB (1000). max_pages: of a PDF or TIFF (2000). max_seconds: of decoding (30). force: unchanged
-    files, too. dry_run: only count.
+    files, too. dry_run: only count. runner: "local", or "ray" for the nodes of a Ray cluster; workers and batch_size
+    are then a node's. ray_address: its HOST:PORT (RAY_ADDRESS, else this machine alone).
     """
 
     dataset: str | None
@@ -57,6 +58,8 @@ class IndexSettings(TypedDict, total=False):
     max_seconds: int
     force: bool
     dry_run: bool
+    runner: str
+    ray_address: str | None
 
 
 class SearchSettings(Filters, total=False):

@@ -9,6 +9,7 @@ from pictocli.kinds import Limits
 from pictocli.listed import Named
 from pictocli.metadata import Metadata
 from pictocli.pdfs import Pages
+from pictocli.protocols import Runner
 from pictocli.remote import Remote
 from pictocli.scan import Rules
 
@@ -21,7 +22,7 @@ class IndexOptions:
 
     thumbnail_width: px; None is what the library was last asked for, else 640. never: full paths that are no pictures
     whatever they hold, such as the database itself. remote: what fetches URLs, None when there are none to index.
-    named: files and URLs of a list, whose fields go with the images.
+    named: files and URLs of a list, whose fields go with the images. runner: what decodes, None for `workers` here.
     """
 
     batch_size: int | None = None
@@ -40,6 +41,7 @@ class IndexOptions:
     never: frozenset[str] = frozenset()
     remote: Remote | None = None
     named: Named | None = None
+    runner: Runner | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,8 @@ class Workers:
     limit: seconds that a call may take, or be silent between two calls of `alive`; with 0 processes it has no effect.
     """
 
+    machines = 1
+
     def __init__(self, count: int, limit: float = LIMIT) -> None:
         self.count, self.limit = count, limit
         self._threads: ThreadPoolExecutor | None = None

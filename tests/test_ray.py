@@ -1,0 +1,343 @@
+"""Indexing on the nodes of a Ray cluster: as on one machine, whatever goes away in the middle of it.
+
+`PICTO_CONTRACT=all` kills a node among 10,000 pictures, else among 400, and runs the two tests that are marked long.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import servers
+from pictures import scene
+from program import PICTO, Ran, environment, run
+from ray_nodes import Nodes, nodes
+
+import pictocli
+from pictocli.decode import inspect
+from pictocli.errors import ValidationError
+from pictocli.scale.ray_hands import Decoder
+from pictocli.steady import steady
+from pictocli.workers import LateError
+
+pytest.importorskip("ray")
+pytestmark = pytest.mark.xdist_group("ray")
+
+LONG = os.environ.get("PICTO_CONTRACT") == "all"
+MANY = 10_000 if LONG else 400
+long = pytest.mark.skipif(not LONG, reason="PICTO_CONTRACT=all runs it")
+LOST = "what is stored stays: the same command goes on from there once a node is back"
+ROWS = """
+    SELECT image.id, file.id, file.name, file.kind, file.pages, hex(file.hash), image.page, width, height, measures,
+           hex(thumbnail.jpeg), image.content_id, objects, scenes, attributes, image.folder_id, file.reason
+    FROM image JOIN file ON file.id = image.file_id JOIN content ON content.id = image.content_id
+    LEFT JOIN thumbnail ON thumbnail.content_id = content.id ORDER BY image.id"""
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Nodes]:
+    """Two nodes of one CPU each. A test that kills one brings another."""
+    with nodes(2) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("many")
+    for number in range(MANY):
+        scene(number, 64, 48).save(folder / f"{number:05}.png")
+    return folder
+
+
+def told(ran: Ran) -> dict[str, Any]:
+    """The report, which is all that standard output has."""
+    assert ran.code == 0, ran.err
+    found: dict[str, Any] = json.loads(ran.out)
+    return found
+
+
+def asked(path: Path, sql: str) -> list[tuple[Any, ...]]:
+    db = sqlite3.connect(path, timeout=20)
+    try:
+        return db.execute(sql).fetchall()
+    finally:
+        db.close()
+
+
+def stored(path: Path) -> int:
+    try:
+        return int(asked(path, "SELECT count(*) FROM image")[0][0])
+    except sqlite3.OperationalError:  # it is being made
+        return 0
+
+
+def vectors(path: Path) -> np.ndarray[Any, Any]:
+    found = asked(path, "SELECT v FROM embedding ORDER BY content_id")
+    return np.array([np.frombuffer(row[0], "<f4") for row in found])
+
+
+def begun(path: Path, pictures: Path, model: str, cluster: Nodes, images: int) -> subprocess.Popen[bytes]:
+    """A run of the program that has stored so many images, and goes on."""
+    program = subprocess.Popen(
+        [PICTO, "--db", path, "index", pictures, "--model", model, "--runner", "ray", "--ray-address", cluster.address,
+         "--batch-size", "4", "--json"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(),
+    )  # fmt: skip
+    until = time.monotonic() + 120
+    while stored(path) < images:
+        assert program.poll() is None, program.communicate()
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    return program
+
+
+def ended(program: subprocess.Popen[bytes]) -> Ran:
+    out, err = program.communicate(timeout=240)
+    return Ran(program.returncode, out, err.decode())
+
+
+def whole(path: Path, count: int) -> None:
+    """Every picture is there once, with its own embedding."""
+    names = [name for (name,) in asked(path, "SELECT name FROM image JOIN file ON file.id = file_id ORDER BY image.id")]
+    assert names == [f"{number:05}.png" for number in range(count)]
+    assert len(vectors(path)) == count
+
+
+def test_nodes_store_the_same_as_one_machine(
+    cluster: Nodes, photos: Path, model: str, tmp_path: Path, index: Any
+) -> None:
+    """Formats, pages, copies and bad files: ids, tags, thumbnails and reasons; from RAY_ADDRESS, too."""
+    album = tmp_path / "album"
+    shutil.copytree(photos, album)
+    (album / "beach/broken.jpg").write_bytes((album / "beach/sunny.jpg").read_bytes()[:3000])
+    (album / "empty.png").touch()
+    shutil.copy(album / "old.bmp", album / "old copy.bmp")
+    here = index(album, thumbnails=True, workers=2, db=tmp_path / "here.db")
+    there = tmp_path / "there.db"
+    ran = run(
+        "--db", there, "index", album, "--model", model, "--thumbnails", "--runner", "ray", "--json",
+        env={"RAY_ADDRESS": cluster.address},
+    )  # fmt: skip
+    report = told(ran)
+    assert (report["indexed"], report["copied"]) == (here.indexed, here.copied) == (18, 1)
+    assert [(each["path"], each["reason"]) for each in report["skipped"]] == [(s.path, s.reason) for s in here.skipped]
+    assert len(here.skipped) == 2
+    assert asked(there, ROWS) == asked(tmp_path / "here.db", ROWS)
+    assert np.abs(vectors(there) - vectors(tmp_path / "here.db")).max() < 1e-5
+    assert [each["host"] for each in report["hosts"]] == ["127.0.0.1"] * 2
+    assert sum(each["embedded"] for each in report["hosts"]) == 18
+    lines = ran.err.splitlines()
+    assert lines[0] == f"Ray at {cluster.address}: 2 nodes, 2 CPUs"
+    assert lines[1].startswith("Indexed 18 images in ")
+    assert all(re.fullmatch(r"host 127\.0\.0\.1: \d+ (images?|pages? decoded), [\d.]+/s", line) for line in lines[2:4])
+    assert lines[4] == "warning: skipped 2"
+    assert not [word for word in ("raylet", "INFO", "WARNING", "Warning", "pid=") if word in ran.err]
+    again = told(run("--db", there, "index", album, "--runner", "ray", "--ray-address", cluster.address, "--json"))
+    assert (again["indexed"], again["unchanged"], sum(each["embedded"] for each in again["hosts"])) == (0, 15, 0)
+
+
+BAD = """
+import sys
+import ray_nodes
+from pictocli import cli, indexing
+indexing.decode = ray_nodes.bad_decode
+cli.main(sys.argv[1:])
+"""
+
+
+def test_a_file_that_hangs_or_kills_costs_itself(cluster: Nodes, model: str, tmp_path: Path) -> None:
+    album = tmp_path / "album"
+    album.mkdir()
+    for number in range(12):
+        scene(number).save(album / f"{number:02}.png")
+    for seed, name in enumerate(("hangs", "kills"), 50):
+        scene(seed).save(album / f"{name}.png")
+    env = environment(PYTHONPATH=os.pathsep.join([str(Path(__file__).parent), str(Path(pictocli.__file__).parents[1])]))
+    done = subprocess.run(
+        [sys.executable, "-c", BAD, "--db", tmp_path / "a.db", "index", album, "--model", model, "--runner", "ray",
+         "--ray-address", cluster.address, "--max-seconds", "5", "--json"],
+        capture_output=True, env=env, check=False,
+    )  # fmt: skip
+    report = told(Ran(done.returncode, done.stdout, done.stderr.decode()))
+    assert report["indexed"] == 12
+    assert {os.path.basename(each["path"]): each["reason"] for each in report["skipped"]} == {
+        "hangs.png": "not done in time, over --max-seconds 5", "kills.png": "crashed its decoder",
+    }  # fmt: skip
+    assert report["redone"] == 0
+
+
+@long
+def test_what_was_fetched_is_lent_to_the_nodes(cluster: Nodes, model: str, photos: Path, tmp_path: Path) -> None:
+    names = ("scans/report.pdf", "beach/sunny.jpg", "scans/three.tif")
+    with servers.site() as site:
+        site.pages |= {f"/{name}": (photos / name).read_bytes() for name in names}
+        urls = [site.address + f"/{name}" for name in names]
+        report = told(
+            run("--db", tmp_path / "a.db", "index", *urls, "--model", model, "--runner", "ray", "--ray-address",
+                cluster.address, "--json")
+        )  # fmt: skip
+        assert (report["indexed"], report["downloaded"], report["skipped"]) == (7, 3, [])
+        run("--db", tmp_path / "b.db", "index", *urls, "--model", model)
+    of = "SELECT hex(file.hash), size, image.page, width, height, measures, objects FROM image"
+    of += " JOIN file ON file.id = file_id JOIN content ON content.id = content_id ORDER BY image.id"
+    assert asked(tmp_path / "a.db", of) == asked(tmp_path / "b.db", of)
+
+
+def test_a_driver_that_was_killed_embeds_no_stored_picture_again(
+    cluster: Nodes, pictures: Path, model: str, tmp_path: Path
+) -> None:
+    program = begun(tmp_path / "a.db", pictures, model, cluster, MANY // 4)
+    program.send_signal(signal.SIGKILL)
+    program.communicate()
+    there = stored(tmp_path / "a.db")
+    assert MANY // 4 <= there < MANY
+    before = asked(tmp_path / "a.db", "SELECT id, content_id FROM image ORDER BY id")
+    report = told(
+        run("--db", tmp_path / "a.db", "index", pictures, "--runner", "ray", "--ray-address", cluster.address, "--json")
+    )
+    assert (report["indexed"], sum(each["embedded"] for each in report["hosts"])) == (MANY - there, MANY - there)
+    assert asked(tmp_path / "a.db", "SELECT id, content_id FROM image ORDER BY id")[:there] == before
+    whole(tmp_path / "a.db", MANY)
+
+
+def test_a_node_that_is_killed_loses_and_doubles_nothing(
+    cluster: Nodes, pictures: Path, model: str, tmp_path: Path
+) -> None:
+    extra = cluster.add()
+    program = begun(tmp_path / "a.db", pictures, model, cluster, MANY // 4)
+    cluster.kill(extra)
+    ran = ended(program)
+    report = told(ran)
+    assert "done once more, as a node went away with them\n" in ran.err or not report["redone"]
+    whole(tmp_path / "a.db", MANY)
+    assert report["indexed"] == sum(each["embedded"] for each in report["hosts"]) == MANY
+    assert report["redone"] <= max(0.02 * MANY, 120)  # what is under way does not grow with the job
+    assert len(report["hosts"]) == 3
+
+
+DRIVER = """
+import sys
+import pictocli
+from pictocli import cli
+{}
+cli.main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "code", "sentence", "remedy"),
+    [
+        ("", ["--ray-address", "127.0.0.1:9"], 2, "--ray-address is for --runner ray", "give both"),
+        ("", ["--runner", "ray", "--ray-address", "nowhere"], 2, "nowhere is no address", "HOST:PORT"),
+        ("", ["--runner", "ray", "--ray-address", "ray://a:1"], 2, "for Ray's client", "on a node"),
+        ("", ["--runner", "ray", "--workers", "0"], 2, "every node needs a decoding process", "--workers 1"),
+        ("", ["--runner", "ray", "--ray-address", "127.0.0.1:9"], 3, "no Ray cluster at 127.0.0.1:9: ", "ray start"),
+        ("sys.modules['ray'] = None", ["--runner", "ray"], 3, "which is not installed", "pip install 'pictocli[ray]'"),
+    ],
+    ids=["not asked for", "no address", "a client's", "no workers", "nobody there", "no Ray"],
+)
+def test_what_cannot_be_is_told_at_once(
+    change: str, options: list[str], code: int, sentence: str, remedy: str, photos: Path, tmp_path: Path
+) -> None:
+    started = time.monotonic()
+    refused(change, options, code, sentence, remedy, photos, tmp_path)
+    assert time.monotonic() - started < 20
+
+
+def refused(
+    change: str, options: list[str], code: int, sentence: str, remedy: str, photos: Path, tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", DRIVER.format(change), "--db", tmp_path / "a.db", "index", photos, "--model", "mini",
+         *options],
+        capture_output=True, text=True, env=environment(PYTHONPATH=str(Path(pictocli.__file__).parents[1])),
+        check=False,
+    )  # fmt: skip
+    first, _, hint = done.stderr.partition("\n\n")
+    assert (done.returncode, done.stdout, len(first.splitlines())) == (code, "", 1), done.stderr
+    assert sentence in first
+    assert remedy in hint
+    assert not (tmp_path / "a.db").exists()
+
+
+def test_a_cluster_of_another_version_is_refused(cluster: Nodes, photos: Path, tmp_path: Path) -> None:
+    """Ray compares what its head says of itself: here it is made to say something else."""
+    there = ["--runner", "ray", "--ray-address", cluster.address]
+    ours = cluster.say(f"2.1.0 {sys.version.split()[0]}")
+    try:
+        refused("", there, 3, "is of Ray 2.1.0, and this is ", "pip install 'ray==2.1.0'", photos, tmp_path)
+        cluster.say(f"{ours.split()[0]} 3.9.1")
+        refused("", there, 3, "runs Python 3.9.1", "by Python 3.9.1", photos, tmp_path)
+    finally:
+        cluster.say(ours)
+    newer = "pictocli.__version__ = '99.0'"
+    refused(newer, there, 3, "has picto 0.", "pip install 'pictocli[ray]==99.0' there", photos, tmp_path)
+
+
+def test_a_port_where_something_else_answers(photos: Path, tmp_path: Path) -> None:
+    started = time.monotonic()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        there = ["--runner", "ray", "--ray-address", f"127.0.0.1:{server.getsockname()[1]}"]
+        refused("", there, 3, ": no answer", "ray start --head", photos, tmp_path)
+    with servers.site() as site:
+        there = ["--runner", "ray", "--ray-address", site.address.removeprefix("http://")]
+        refused("", there, 3, ": what answers there is something else", "ray start --head", photos, tmp_path)
+    assert time.monotonic() - started < 40
+
+
+def test_watch_runs_here(tmp_path: Path) -> None:
+    with pictocli.open(tmp_path / "a.db") as library, pytest.raises(ValidationError, match="this machine alone"):
+        next(library.watch(tmp_path, runner="ray"))
+
+
+@long
+def test_without_an_address_it_is_this_machine_alone(photos: Path, model: str, tmp_path: Path) -> None:
+    ran = run("--db", tmp_path / "a.db", "index", photos / "beach", "--model", model, "--runner", "ray", "--json",
+              "--workers", "1")  # fmt: skip
+    report = told(ran)
+    assert (report["indexed"], len(report["hosts"])) == (3, 1)
+    assert ran.err.startswith("A Ray cluster of this machine alone; --ray-address names another: 1 node, 1 CPU")
+
+
+def test_decoding_on_a_node(photos: Path, tmp_path: Path) -> None:
+    """Folders that it does not see; bytes that are lent; a call that takes too long."""
+    node = Decoder(1, 1.0)
+    try:
+        assert node.hello([str(photos), "/no/such"]).value == ["/no/such"]
+        path = str(photos / "beach/sunny.jpg")
+        content = Path(path).read_bytes()
+        with steady(path) as (_, stamp):
+            pass
+        ours, theirs = inspect(path), node.make(inspect, ("/elsewhere/x.jpg",), (content, stamp)).value
+        assert ours == theirs
+        assert node.make(inspect, ("/elsewhere/x.jpg",), None).value.reason == "no such file or directory"
+        assert isinstance(node.make(time.sleep, (30,), None).error, LateError)
+    finally:
+        node._pool.close()
+
+
+def test_when_all_nodes_are_gone_what_is_stored_stays(
+    cluster: Nodes, pictures: Path, model: str, tmp_path: Path
+) -> None:
+    program = begun(tmp_path / "a.db", pictures, model, cluster, MANY // 4)
+    for number in (0, 1):
+        cluster.kill(number)
+    ran = ended(program)
+    cluster.add(2)
+    assert ran.code == 3
+    assert f"error: all 2 nodes of the Ray cluster at {cluster.address} went away" in ran.err
+    assert LOST in ran.err
+    assert MANY // 4 <= stored(tmp_path / "a.db") < MANY
