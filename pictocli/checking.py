@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -10,6 +11,7 @@ from typing import Any
 import apsw
 
 from pictocli import databases
+from pictocli.begun import require_finished
 from pictocli.catalog import Catalog
 from pictocli.consistency import AGAIN, CODES, LABELS, MEND, RULES, TEXTS, Rule
 from pictocli.damage import Damage
@@ -49,6 +51,8 @@ def check_file(path: str, progress: Progress) -> list[Damage]:
         if logged:  # what a killed writer left stays where it is: closing would write it into a file perhaps damaged
             db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         try:
+            with contextlib.suppress(apsw.Error, UnicodeDecodeError):  # which the check tells of
+                require_finished(db, path)
             return check(db, progress)
         finally:
             db.close()
@@ -63,7 +67,8 @@ def damage_in(path: str) -> DamagedError | None:
     if not found:
         return None
     first = found[0]
-    return DamagedError(f"{path} is damaged: {first.what}" + (f", such as {first.example}" if first.example else ""))
+    example = f", such as {first.example}" if first.example else ""
+    return DamagedError(f"{databases.shown(path)} is damaged: {first.what}{example}")
 
 
 def check(db: Database, progress: Progress) -> list[Damage]:

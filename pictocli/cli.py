@@ -51,7 +51,10 @@ def _globals(
     db: Annotated[
         str | None,
         typer.Option(
-            "--db", metavar="FILE", help="The database [default: PICTO_DB, else picto.db in the user's data]."
+            "--db",
+            metavar="FILE|URL",
+            help="The library: a file, postgresql://…, lance://DIR [default: PICTO_DB, else picto.db in the user's"
+            " data].",
         ),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Results and errors only.")] = False,
@@ -106,8 +109,8 @@ _MODULES = {
     "duplicates": "duplicates", "browse": "browsing", "show": "showing", "info": "showing", "map": "map",
     "taxonomy": "showing", "retag": "filling", "calibrate": "filling", "embed": "filling", "reembed": "filling",
     "export": "keeping", "import": "exchange", "thumbnails": "exchange", "prune": "house", "rm": "house",
-    "mv-root": "house", "merge": "house", "vacuum": "house", "repair": "keeping", "mcp": "agents",
-    "completion": "shell", "man": "shell", "config": "config", "doctor": "doctor",
+    "mv-root": "house", "merge": "house", "move-db": "house", "vacuum": "house", "compact": "keeping",
+    "repair": "keeping", "mcp": "agents", "completion": "shell", "man": "shell", "config": "config", "doctor": "doctor",
 }  # fmt: skip
 _OF_ALL = ("config", "doctor", "man")  # these look at the options of every command
 _IN_ANY_CASE = ("config", "doctor", "man", "completion")  # these work whatever the configuration says

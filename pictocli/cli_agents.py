@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from pictocli.databases import is_file, shown
 from pictocli.errors import PictoError
 from pictocli.options import Device, OnDevice
 from pictocli.terminal import Terminal
@@ -67,7 +68,8 @@ def mcp(
 
     def ready(there: bool, path: str) -> None:
         if not there:
-            what = f"{path} is empty" if os.path.exists(path) else f"there is no database at {path} yet"
+            empty = is_file(path) and os.path.exists(path)
+            what = f"{path} is empty" if empty else f"there is no database at {shown(path)} yet"
             terminal.warning(f"{what}: picto index FOLDER makes one")
         if sys.stdin.isatty():
             terminal.talk("Waiting for an agent on standard input: Ctrl-C ends it")

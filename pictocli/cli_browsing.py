@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from pictocli.databases import shown
 from pictocli.display import counted, shown_path
 from pictocli.terminal import Terminal
 
@@ -43,7 +44,7 @@ def browse(
     def ready(address: str, once: str, images: int) -> None:
         sys.stdout.write(address + "\n")
         sys.stdout.flush()
-        terminal.talk(f"Showing {counted(images, 'image')} of {shown_path(path)}: Ctrl-C ends it")
+        terminal.talk(f"Showing {counted(images, 'image')} of {shown_path(shown(path))}: Ctrl-C ends it")
         if not no_open and sys.stdout.isatty():
             import threading
             import webbrowser

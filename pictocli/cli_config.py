@@ -10,6 +10,7 @@ import click
 import typer
 
 from pictocli import defaults
+from pictocli.databases import shown
 from pictocli.display import printable, shown_path
 from pictocli.errors import ValidationError
 from pictocli.findings import Setting
@@ -130,7 +131,8 @@ def _set(terminal: Terminal, group: click.Group, held: Configuration, key: str, 
     value = defaults.typed(_option(group, key), values, key)
     made = held.changed(defaults.key_of(key), value)
     made.write()
-    terminal.talk(f"Set {key} = {printable(spelled_value(value))} in {shown_path(held.path)}")
+    told = shown(value) if key == "db" and isinstance(value, str) else value
+    terminal.talk(f"Set {key} = {printable(spelled_value(told))} in {shown_path(held.path)}")
     try:
         defaults.check(group, group.commands, made)
     except ValidationError as exc:

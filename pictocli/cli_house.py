@@ -1,10 +1,11 @@
-"""The commands that keep house: prune, rm, mv-root, merge, vacuum. None of them touches a picture on the disk."""
+"""The commands that keep house: prune, rm, mv-root, merge, move-db, vacuum. None touches a picture on the disk."""
 
 from __future__ import annotations
 
 import sys
 from typing import Annotated
 
+import click
 import typer
 
 from pictocli.display import counted, printable, shown_path, size_of, time_of
@@ -13,7 +14,7 @@ from pictocli.options import Form, Print0
 from pictocli.reports import Forgotten, RemovalReport
 from pictocli.terminal import Terminal
 
-__all__ = ["merge", "mv_root", "prune", "rm", "vacuum"]
+__all__ = ["merge", "move_db", "mv_root", "prune", "rm", "vacuum"]
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; do nothing.")]
 
@@ -171,6 +172,47 @@ def merge(
     if report.rules is not None or report.labels:
         terminal.hint("picto retag makes all tags alike")
     return 130 if report.interrupted else 0
+
+
+def move_db(
+    ctx: typer.Context,
+    source: Annotated[str, typer.Argument(metavar="FROM", help="The library: a file, postgresql://… or lance://….")],
+    target: Annotated[str, typer.Argument(metavar="TO", help="Where it goes: a new one of any kind.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be copied; do nothing.")] = False,
+    afresh: Annotated[
+        bool, typer.Option("--afresh", help="Drop what TO holds of a copy that was not finished, and copy all.")
+    ] = False,
+) -> int:
+    """Copy a library into another kind of store, or back.
+
+    Every row is copied, with its id; nothing is embedded again. FROM is only read, and stays. At the end both are read
+    again and compared: counts of every table, all that is said of images, and 1,000 embeddings and thumbnails. Until
+    then no other command uses TO. A copy that was stopped goes on when it is run again, unless FROM has changed.
+
+    \b
+    Examples:
+      picto move-db picto.db postgresql://ida@server/pictures
+      picto move-db picto.db lance:///srv/pictures --dry-run
+      picto move-db lance+s3://bucket/pictures back.db
+    """
+    terminal: Terminal = ctx.obj
+    if ctx.find_root().get_parameter_source("db") is click.core.ParameterSource.COMMANDLINE:
+        raise ValidationError("move-db names both libraries itself", "leave --db out: picto move-db FROM TO")
+    report = terminal.library(source).copy_to(target, dry_run=dry_run, afresh=afresh)
+    images, names = counted(report.images, "image"), f"{shown_path(report.source)} to {shown_path(report.target)}"
+    if report.interrupted:
+        terminal.talk(f"Interrupted: the copy of {names} is not finished; picto move-db goes on with it")
+        return 130
+    kept = f", {report.kept:,} of them there already" if report.kept else ""
+    rows = f"{counted(report.rows, 'row')}{kept}"
+    if report.dry_run:
+        terminal.talk(f"Would copy {images} from {names}: {rows}")
+        return 0
+    rate = f"{report.images / max(report.seconds, 1e-3):,.0f} images/s"
+    terminal.talk(f"Copied {images} from {names}: {rows}, {time_of(report.seconds)}, {rate}")
+    terminal.talk(f"Compared {counted(report.compared, 'row')} with those copied: all are equal")
+    terminal.hint(f"--db {shown_path(report.target)} or PICTO_DB names the copy; the old library is still there")
+    return 0
 
 
 def vacuum(ctx: typer.Context) -> int:

@@ -1,4 +1,4 @@
-"""The commands that keep a library in order, and take what it holds out of it: export, repair."""
+"""The commands that keep a library in order, and take what it holds out of it: export, compact, repair."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Annotated, BinaryIO, cast
 
 import typer
 
-from pictocli.display import counted, shown_path, time_of
+from pictocli.display import counted, shown_path, size_of, time_of
 from pictocli.errors import ValidationError
 from pictocli.options import After, Before, Camera, Near, Where, given
 from pictocli.terminal import Terminal
 
-__all__ = ["Exchange", "export", "repair"]
+__all__ = ["Exchange", "compact", "export", "repair"]
 
 
 class Exchange(StrEnum):
@@ -85,6 +85,42 @@ def export(
     if report.lacking:
         terminal.talk(f"{counted(report.lacking, 'image')} without an embedding")
         terminal.hint("picto index with the same folders gives them one")
+    return 0
+
+
+def compact(
+    ctx: typer.Context,
+    older_than: Annotated[
+        float,
+        typer.Option(
+            "--older-than", metavar="MINUTES", help="Remove versions that were replaced so long ago, or longer."
+        ),
+    ] = 60.0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done; do nothing.")] = False,
+) -> int:
+    """Clear up a library of Lance tables or on a server.
+
+    Many small commits leave many small pieces. Of Lance tables these are merged, old versions are removed, and the
+    index is brought up to date; PostgreSQL's are vacuumed and analysed. Others read and write meanwhile. A version that
+    a program has opened is still read by it: those replaced within the last hour stay, and go the next time.
+
+    \b
+    Examples:
+      picto compact --db lance:///srv/pictures
+      picto compact --db lance+s3://bucket/pictures --older-than 0
+      picto compact --db postgresql://ida@server/pictures --dry-run
+    """
+    terminal: Terminal = ctx.obj
+    report = terminal.library().compact(dry_run=dry_run, older_than=older_than)
+    verb = "Would compact" if dry_run else "Compacted"
+    parts = [f"{verb} {size_of(report.before)} → {'about ' * dry_run}{size_of(report.after)}"]
+    parts += [f"{counted(report.pieces, 'piece')} → {report.left:,}"] * bool(report.pieces)
+    parts += [f"{counted(report.versions, 'old version')} removed"] * bool(report.versions and not dry_run)
+    parts += [f"{counted(report.versions, 'old version')} to remove"] * bool(report.versions and dry_run)
+    parts += [f"room of {size_of(report.room)} for new rows"] * bool(report.room)
+    terminal.talk(", ".join([*parts, time_of(report.seconds)]))
+    if report.left < report.pieces and not dry_run and older_than > 0:
+        terminal.hint("what was merged goes once nobody can be reading it: picto compact in an hour removes it")
     return 0
 
 

@@ -155,7 +155,7 @@ class _Asked:
             return self._images
         if told == "OLD":
             return self._roots
-        if re.search(r"FILE|PATH|IMAGES|OTHER", told):
+        if re.search(r"FILE|PATH|IMAGES|OTHER|FROM|^TO$", told):
             return lambda *_: [CompletionItem("", type="file")]
         return (lambda *_: [CompletionItem("", type="dir")]) if re.search("DIR|FOLDER|NEW", told) else None
 

@@ -6,14 +6,17 @@ import importlib
 import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import cast
+from typing import Protocol, cast
 
 from pictocli import claims, schema
+from pictocli.begun import require_finished
 from pictocli.errors import ValidationError
-from pictocli.protocols import Database, Engine
+from pictocli.protocols import Database, Engine, Progress
+from pictocli.reports import CompactReport
 
 __all__ = [
-    "claimed", "connect", "exists", "full", "identity", "is_file", "require_file", "shown", "size", "translated",
+    "claimed", "compact", "connect", "exists", "full", "identity", "is_file", "require_file", "shown", "size",
+    "translated",
 ]  # fmt: skip
 
 _SCALE = {
@@ -51,6 +54,12 @@ class _Files:
         return sum(os.stat(name + end).st_size for end in ("", "-wal") if os.path.exists(name + end))
 
 
+class _Compacting(Protocol):
+    """An engine whose libraries are compacted."""
+
+    def compact(self, name: str, *, dry_run: bool, older_than: float, progress: Progress) -> CompactReport: ...
+
+
 _FILES = _Files()
 
 
@@ -66,9 +75,22 @@ def require_file(name: str, command: str, instead: str) -> None:
         raise ValidationError(f"picto {command} is for libraries in a file, and {shown(name)} is none", instead)
 
 
-def connect(name: str, *, create: bool = False, readonly: bool = False, page_size: int = 16384) -> Database:
-    """Open the library of this name, as `Engine.connect` says. page_size: of a new SQLite file, in bytes."""
-    return _engine(name).connect(name, create=create, readonly=readonly, page_size=page_size)
+def connect(
+    name: str, *, create: bool = False, readonly: bool = False, page_size: int = 16384, unfinished: bool = False
+) -> Database:
+    """Open the library of this name, as `Engine.connect` says. page_size: of a new SQLite file, in bytes.
+
+    unfinished: also one that `picto move-db` has begun to fill; StoreError is raised for it otherwise.
+    """
+    db = _engine(name).connect(name, create=create, readonly=readonly, page_size=page_size)
+    try:
+        if not unfinished:
+            with translated(name):
+                require_finished(db, shown(name))
+    except BaseException:
+        db.close()
+        raise
+    return db
 
 
 def claimed(name: str, roots: Mapping[int, str] | None = None) -> AbstractContextManager[None]:
@@ -99,6 +121,14 @@ def shown(name: str) -> str:
 def identity(name: str) -> object:
     """Which library lies there, None where there is none: another one once it was replaced."""
     return _engine(name).identity(name)
+
+
+def compact(name: str, *, dry_run: bool, older_than: float, progress: Progress) -> CompactReport:
+    """Compact a library on a server or of Lance tables, see `Library.compact`; ValidationError for a file."""
+    if is_file(name):
+        what = f"picto compact is for PostgreSQL and Lance tables, and {name} is a file"
+        raise ValidationError(what, "picto vacuum makes it smaller")
+    return cast(_Compacting, _engine(name)).compact(name, dry_run=dry_run, older_than=older_than, progress=progress)
 
 
 def size(name: str) -> int:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pictocli.databases import full, is_file, shown
 from pictocli.errors import ValidationError
 from pictocli.findings import Setting
 from pictocli.locations import default_path
@@ -161,16 +162,16 @@ def typed(option: click.Option, texts: Sequence[str], key: str) -> Value:
         _require(option, value, tuple(key.split(".")))
     except FaultError as exc:
         raise ValidationError(str(exc)) from exc
-    return os.path.abspath(os.path.expanduser(str(value))) if key == "db" else value
+    return full(os.path.expanduser(str(value))) if key == "db" else value
 
 
 def settings(held: Configuration | None, db: str | None) -> list[Setting]:
     """All that is set, and the database, whatever decides it. db: what --db names on the line, None without it."""
     found = []
     if db is not None:
-        found.append(Setting(key="db", value=db, source="option", where="--db", in_force=True))
+        found.append(Setting(key="db", value=shown(db), source="option", where="--db", in_force=True))
     if named := os.environ.get("PICTO_DB"):
-        found.append(Setting(key="db", value=named, source="environment", where="PICTO_DB", in_force=db is None))
+        found.append(Setting(key="db", value=shown(named), source="environment", where="PICTO_DB", in_force=db is None))
     if os.environ.get("NO_COLOR"):
         found.append(Setting(key="color", value="never", source="environment", where="NO_COLOR", in_force=True))
     if held is not None:
@@ -189,7 +190,7 @@ def _configured(held: Configuration, db_given: bool) -> Iterator[Setting]:
         where = f"{held.path}:{held.line(key)}"
         value = held.value(key)
         told = value if isinstance(value, str) else spelled_value(value)
-        told = configured_db(held) or told if name == "db" else told
+        told = shown(configured_db(held) or told) if name == "db" else told
         told = "…" if name.endswith(".pdf-password") and not told.startswith("@") else told
         yield Setting(key=name, value=told, source="config", where=where, in_force=not outdone)
 
@@ -275,7 +276,9 @@ def _typed(option: click.Option, text: str) -> Any:
 
 
 def _placed(path: str, db: str) -> str:
-    """The database that a configuration names: ~ is the user's home; else it lies relative to the configuration."""
+    """The database that a configuration names: ~ is the user's home; else a file lies relative to the configuration."""
+    if not is_file(db):
+        return db
     return os.path.join(os.path.dirname(os.path.abspath(path)), os.path.expanduser(db))
 
 

@@ -13,7 +13,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from pictocli import glance, hub
+from pictocli import databases, glance, hub
+from pictocli.begun import require_finished
 from pictocli.display import counted, shown_path, size_of
 from pictocli.errors import TakenError
 from pictocli.findings import Finding
@@ -141,8 +142,35 @@ def _trial(held: str | None) -> Iterator[Finding]:
 def examine_database(path: str, why: str, *, deep: bool = False) -> tuple[list[Finding], str | None]:
     """The database, its disk, and the id of its model. why: what named it. deep: have SQLite read all of it."""
     models: list[str] = []
+    if not databases.is_file(path):
+        return safely("database", lambda: _server(path, why, models)), models[0] if models else None
     found = safely("database", lambda: _database(path, why, deep, models))
     return found + safely("disk", lambda: _disk(path)), models[0] if models else None
+
+
+def _server(name: str, why: str, models: list[str]) -> Iterator[Finding]:
+    """A library that is no file: whether it can be reached, and what it holds."""
+    told = f"{databases.shown(databases.full(name))} ({why})"
+    try:
+        with databases.translated(name):
+            if not databases.exists(name):
+                remedy = "picto index FOLDER makes it"
+                yield Finding(subject="database", state="note", text=f"{told} is not there yet", remedy=remedy)
+                return
+            db = databases.connect(name, readonly=True)
+            try:
+                queries = Queries(db)
+                spec, images = queries.spec(), queries.count(None)
+                models += [spec.id] if spec else []
+                told += f", {engine}" if (engine := getattr(db, "engine", "")) else ""
+            finally:
+                db.close()
+            model = spec.id if spec else "no model yet"
+            told += f", {size_of(databases.size(name))}, {counted(images, 'image')} of {model}"
+    except TakenError as exc:
+        yield Finding(subject="database", state="note", text=f"{told}: {exc}", remedy=exc.hint)
+    else:
+        yield Finding(subject="database", state="ok", text=told)
 
 
 def _database(path: str, why: str, deep: bool, models: list[str]) -> Iterator[Finding]:
@@ -167,6 +195,7 @@ def _database(path: str, why: str, deep: bool, models: list[str]) -> Iterator[Fi
         yield Finding(subject="database", state="note", text=f"{told}: {exc}", remedy=exc.hint)
         return
     try:
+        require_finished(db, shown_path(path))
         queries = Queries(db)
         spec, images = queries.spec(), queries.count(None)
         models += [spec.id] if spec else []
@@ -175,12 +204,8 @@ def _database(path: str, why: str, deep: bool, models: list[str]) -> Iterator[Fi
         db.close()
     told += f", {size_of(size)}, {counted(images, 'image')} of {spec.id if spec else 'no model yet'}"
     if whole is False:
-        yield Finding(
-            subject="database",
-            state="problem",
-            text=f"{told}: it is damaged",
-            remedy="picto info --check, then picto repair",
-        )
+        remedy = "picto info --check, then picto repair"
+        yield Finding(subject="database", state="problem", text=f"{told}: it is damaged", remedy=remedy)
     else:
         told += ", sound" if whole else "; not read through, which picto info --check does"
         writable = os.access(path, os.W_OK)

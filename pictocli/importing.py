@@ -152,7 +152,8 @@ def _run(
 ) -> None:  # fmt: skip
     if options.dry_run:
         store = existing(path) or SqliteStore(memory())
-        Importer(store, model, given, options, report, progress).run(_targets(store, given, *place, create=False))
+        with contextlib.closing(store.db):
+            Importer(store, model, given, options, report, progress).run(_targets(store, given, *place, create=False))
         return
     db = connect(path, create=True, page_size=32768 if model.spec.dim > 1000 else 16384)
     store = SqliteStore(db)

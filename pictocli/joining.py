@@ -25,7 +25,7 @@ from pictocli.recall import check_when_due
 from pictocli.reports import MergeReport
 from pictocli.schema import connect
 
-__all__ = ["merge"]
+__all__ = ["merge", "other_library"]
 
 
 def merge(path: str, other: str, progress: Progress, *, dry_run: bool) -> MergeReport:
@@ -39,17 +39,17 @@ def merge(path: str, other: str, progress: Progress, *, dry_run: bool) -> MergeR
         databases.connect(path, readonly=dry_run).close()  # what is wrong with it is told before the other is read
         beside = os.path.dirname(os.path.realpath(path)) if is_file(path) else None
         if dry_run:
-            with _other_library(other, beside, progress) as theirs:
+            with other_library(other, beside, progress) as theirs:
                 db = databases.connect(path, readonly=True)
                 merging = Merging(db, theirs)
-                merging.require_same_model(other)
-                report = merging.take_over(other, progress, dry_run=True)
+                merging.require_same_model(shown(other))
+                report = merging.take_over(shown(other), progress, dry_run=True)
                 db.close()
         else:
-            with claimed_library(path) as db, _other_library(other, beside, progress) as theirs:
+            with claimed_library(path) as db, other_library(other, beside, progress) as theirs:
                 merging = Merging(db, theirs)
-                merging.require_same_model(other)
-                report = merging.take_over(other, progress, dry_run=False)
+                merging.require_same_model(shown(other))
+                report = merging.take_over(shown(other), progress, dry_run=False)
                 put_labels(merging, taxonomy_of(merging))
                 merging.build_codes()
                 merging.measure_pairs()
@@ -59,11 +59,14 @@ def merge(path: str, other: str, progress: Progress, *, dry_run: bool) -> MergeR
 
 
 @contextlib.contextmanager
-def _other_library(path: str, beside: str | None, progress: Progress) -> Iterator[Database]:
+def other_library(
+    path: str, beside: str | None, progress: Progress, undone: str = "nothing was merged"
+) -> Iterator[Database]:
     """The library at `path`, read and found sound; of a file of an older version a copy, which is brought up
     to date.
 
-    beside: the folder where such a copy lies for the time being. Raises NotFoundError, StoreError, DamagedError.
+    beside: the folder where such a copy lies for the time being. undone: what to say when it is damaged. Raises
+    NotFoundError, StoreError, DamagedError.
     """
     with contextlib.ExitStack() as stack:
         with translated(path):  # what happens later happens to the library that takes it over
@@ -81,7 +84,8 @@ def _other_library(path: str, beside: str | None, progress: Progress) -> Iterato
         if wrong:
             example = f", such as {wrong[0].example}" if wrong[0].example else ""
             told = printable(f"{shown(path)} is damaged: {wrong[0].count:,} {wrong[0].what}{example}")
-            raise StoreError(told, f"picto repair --db {path} mends what can be mended; nothing was merged")
+            mends = f"picto repair --db {path} mends what can be mended; " if is_file(path) else ""
+            raise StoreError(told, mends + undone)
         yield db
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from pictocli import layout
 from pictocli.atlas import Atlas, drawn_up, laid_out, require_enough
+from pictocli.databases import shown
 from pictocli.display import counted
 from pictocli.errors import DamagedError, StoreError, UnreadableError, ValidationError, check_range
 from pictocli.figures import MapReport, Pinned
@@ -58,7 +59,7 @@ def draw(
         raise ValidationError(f"there is no layout {how}", ", ".join(layout.LAYOUTS))
     spec = points.spec()
     if spec is None:
-        raise StoreError(f"{library} holds no images yet", "picto index FOLDER fills it")
+        raise StoreError(f"{shown(library)} holds no images yet", "picto index FOLDER fills it")
     rows = points.placed(folders, conditions)
     matching = points.matching(folders, conditions)
     report = MapReport(

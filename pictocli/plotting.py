@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import BinaryIO
 
 from pictocli import charts, svg
+from pictocli.databases import shown
 from pictocli.errors import StoreError
 from pictocli.figures import Histogram
 from pictocli.places import whole
@@ -42,12 +43,12 @@ def plot(histograms: Callable[[], Sequence[Histogram]], target: str, library: st
     form = form_of(target, library, "plot", indexed)
     found = histograms()
     if not found:
-        raise StoreError(f"{library} holds no images yet", "picto index FOLDER fills it")
+        raise StoreError(f"{shown(library)} holds no images yet", "picto index FOLDER fills it")
     with whole(target) as out:
         if form == "svg":
             svg.write(charts.page(found), out, maker=signature("plot"))
         elif form == "html":
-            _html(found, os.path.basename(library), out)
+            _html(found, os.path.basename(shown(library)), out)
         else:
             from pictocli import raster  # Pillow
 

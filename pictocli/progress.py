@@ -13,7 +13,7 @@ _WORKING = "{desc}  {bar:24}  {counted}  {speed}  {left} left{noted}"
 _EVERY = 0.1  # s between redraws while scanning
 
 
-def _meter() -> Any:
+def _meter(unit: str) -> Any:
     """tqdm, with the numbers of a bar as we write them."""
     from tqdm import tqdm  # 20 ms, for bars only
 
@@ -27,7 +27,7 @@ def _meter() -> Any:
             seconds = (known["total"] - known["n"]) / rate if rate else 0
             return known | {
                 "counted": f"{known['n']:,}/{known['total']:,}",
-                "speed": f"{rate:.1f} files/s",
+                "speed": f"{rate:,.{0 if rate > 1000 else 1}f} {unit}/s",
                 "left": f"{seconds // 60:.0f}:{seconds % 60:02.0f}" if rate else "?",
                 "noted": self.noted,
             }
@@ -36,10 +36,15 @@ def _meter() -> Any:
 
 
 class Bar:
-    """Draws while files are worked on. quiet: not even talk; the bar only on a terminal."""
+    """Draws while files are worked on. quiet: not even talk; the bar only on a terminal.
 
-    def __init__(self, quiet: bool = False, stream: TextIO | None = None) -> None:
-        self._quiet, self._stream = quiet, stream or sys.stderr
+    work: what is done with them; unit: what they are, where they are no files.
+    """
+
+    def __init__(
+        self, quiet: bool = False, stream: TextIO | None = None, work: str = "indexing", unit: str = "files"
+    ) -> None:
+        self._quiet, self._stream, self._work, self._unit = quiet, stream or sys.stderr, work, unit
         self._bar: Any = None
         self._drawn = 0.0
 
@@ -48,7 +53,7 @@ class Bar:
         if self._bar is None:
             if self._quiet or not self._stream.isatty():
                 return
-            self._bar = _meter()(
+            self._bar = _meter(self._unit)(
                 total=0, desc="scanning", file=self._stream, bar_format=_SCANNING, ascii=" ╸━", leave=False,
                 dynamic_ncols=True,
             )  # fmt: skip
@@ -61,14 +66,14 @@ class Bar:
         """So many files have been finished since the last call, and so many skipped in all."""
         if self._bar is not None:
             self._bar.bar_format = _WORKING
-            self._bar.set_description_str("indexing", refresh=False)
+            self._bar.set_description_str(self._work, refresh=False)
             self._bar.noted = f"  {skipped:,} skipped" if skipped else ""
             self._bar.update(files)
 
     def doing(self, what: str) -> None:
         """Something that takes seconds and has no bar of its own; "" when it is over."""
         if self._bar is not None:
-            self._bar.set_description_str(what or "indexing")
+            self._bar.set_description_str(what or self._work)
         elif not self._quiet and self._stream.isatty():
             self._stream.write(f"\r{what} …\x1b[K" if what else "\r\x1b[K")
             self._stream.flush()

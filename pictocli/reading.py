@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Unpack
 
+from pictocli.databases import shown
 from pictocli.errors import StoreError, ValidationError, check_range
 from pictocli.labels import carrying, resolve_labels
 from pictocli.nearest import MAX_LIMIT, near
@@ -257,7 +258,7 @@ class Reader(Viewing):
         spec = queries.spec()
         if spec is None:
             require(queries.count_contents() == 0, "it no longer says which model its embeddings are of")
-            raise StoreError(f"{self.path} holds no images yet", "picto index FOLDER fills it")
+            raise StoreError(f"{shown(self.path)} holds no images yet", "picto index FOLDER fills it")
         return spec
 
     def _vector(self, reference: Reference, device: str, pdf_password: str | Sequence[str] | None = None) -> bytes:

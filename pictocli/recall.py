@@ -33,6 +33,7 @@ SIMILAR, NEAREST, MOST = 0.6, 50, 500  # what `similar` shows by default, and at
 GOALS = (0.995, 0.999)  # of the NEAREST, of the MOST
 DRIFT = 1.0  # standard deviations that the mean may move: by fewer, codes made anew found less than .01 more
 _BLOCK = 4096
+_SCANNED, _LEAST = 20_000_000, 5  # embeddings that an engine is made to look at, in 10 to 30 s; questions at least
 
 
 def check_library(path: str, progress: Progress) -> Recall:
@@ -67,6 +68,11 @@ def check(db: Database, progress: Progress) -> Recall:
     usual, before = at_least(bits), queries.compared(bits)
     if not queries.uses_codes(None, bits):
         return Recall(images=images, exact=True, compared=before, questions=0, nearest=1.0, similar=1.0)
+    if db.neighbours is not None:
+        recall = _asked(queries, images, progress)
+        if writable:
+            queries.keep_recall(recall)
+        return recall
     seen = _look(queries, images, progress)
     if writable and not seen.enough(usual) and seen.drift(queries.vector("mean")) > DRIFT:
         SqliteStore(db).build_codes(seen.mean.astype("<f4").tobytes())
@@ -125,6 +131,36 @@ def _told(before: int, found: tuple[float, float], recall: Recall, writable: boo
     now = "every image" if recall.exact else f"{recall.compared:,} images"
     then = f"from now on {now} will be" if writable else f"{now} should be, but the database cannot be written"
     return f"{held} at {SIMILAR:.2f} or above are found; {then}"
+
+
+def _asked(queries: Queries, images: int, progress: Progress) -> Recall:
+    """What an engine's own index finds of the exact answers, each of which looks at every image: fewer of many.
+
+    compared: all images, which says that no codes are.
+    """
+    many = max(_LEAST, min(QUESTIONS, _SCANNED // images))
+    ids = [image_id for (image_id,) in queries.db.execute("SELECT id FROM image ORDER BY id")][
+        :: max(1, images // many)
+    ]
+    hits, true = [0, 0], [0, 0]
+    for number, image_id in enumerate(ids[:many]):
+        progress.doing(f"checking recall, {number / many:.0%}")
+        vector = queries.embedding(image_id) or b""
+        every, fast = (queries.nearest(vector, None, MOST, without=image_id, exact=exact) for exact in (True, False))
+        found = {other for other, _ in fast}
+        for at, nearest in enumerate((NEAREST, MOST)):
+            similar = [other for other, cosine in every[:nearest] if cosine >= SIMILAR]
+            hits[at], true[at] = hits[at] + len(found.intersection(similar)), true[at] + len(similar)
+    progress.doing("")
+    shares = [round(hit / of, 6) if of else 1.0 for hit, of in zip(hits, true, strict=True)]
+    if any(share < goal for share, goal in zip(shares, GOALS, strict=True)):
+        few, more = percent(shares)
+        progress.say(
+            f"The index finds {few} of the nearest {NEAREST} and {more} of the {MOST} at {SIMILAR:.2f} or above"
+        )
+    return Recall(
+        images=images, exact=False, compared=images, questions=min(many, len(ids)), nearest=shares[0], similar=shares[1]
+    )
 
 
 def _look(queries: Queries, images: int, progress: Progress) -> _Seen:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pictocli.records import IndexReport, Skipped
 
 __all__ = [
-    "CalibrationReport", "Change", "ExportReport", "Forgotten", "ImportReport", "MergeReport", "MoveReport",
-    "PageReport", "RemovalReport", "RetagReport",
+    "CalibrationReport", "Change", "CompactReport", "CopyReport", "ExportReport", "Forgotten", "ImportReport",
+    "MergeReport",
+    "MoveReport", "PageReport", "RemovalReport", "RetagReport",
     "ThumbnailReport", "VacuumReport",
 ]  # fmt: skip
 
@@ -152,12 +153,49 @@ class MergeReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CopyReport:
+    """What `picto move-db` did. source, target: the libraries' names, without a password. images: of the library.
+
+    rows: of all tables that were copied, or would be in a dry run; kept: those that an earlier run had copied;
+    compared: those that were read again from both, and are equal, 0 of a copy that was stopped.
+    """
+
+    source: str
+    target: str
+    images: int = 0
+    rows: int = 0
+    kept: int = 0
+    compared: int = 0
+    seconds: float = 0.0
+    interrupted: bool = False
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VacuumReport:
     """What `picto vacuum` did: bytes of the file before and after."""
 
     before: int
     after: int
     seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompactReport:
+    """What `picto compact` did, or would. before, after: bytes of the library, about, in a dry run.
+
+    pieces, left: those that Lance's tables lay in, and lie in now; versions: old ones of them that were removed. room:
+    bytes of deleted rows in PostgreSQL, about, that new ones take now.
+    """
+
+    before: int
+    after: int
+    pieces: int = 0
+    left: int = 0
+    versions: int = 0
+    room: int = 0
+    dry_run: bool = False
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

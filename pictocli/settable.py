@@ -10,9 +10,10 @@ _OPENS = "it lets in what is kept out for safety, and belongs on the line that n
 _LOSES = "what the library forgets is for the line to say"
 
 _REFUSED = {
-    "yes": _BRAKE, "force": _BRAKE, "dry-run": _KIND, "stdin": _KIND, "print0": _KIND, "open": _KIND, "plot": _KIND,
-    "check": _KIND, "check-recall": _KIND, "deep": _KIND, "everywhere": _KIND, "from": _KIND, "html": _KIND,
-    "install": _KIND, "allow-local": _OPENS, "allow-files": _OPENS, "prune.remote": _LOSES, "rm.dataset": _LOSES,
+    "yes": _BRAKE, "force": _BRAKE, "afresh": _BRAKE, "dry-run": _KIND, "stdin": _KIND, "print0": _KIND, "open": _KIND,
+    "plot": _KIND, "check": _KIND, "check-recall": _KIND, "deep": _KIND, "everywhere": _KIND, "from": _KIND,
+    "html": _KIND, "json": _KIND, "install": _KIND, "allow-local": _OPENS, "allow-files": _OPENS,
+    "prune.remote": _LOSES, "rm.dataset": _LOSES,
 }  # fmt: skip
 
 RANGES: dict[str, tuple[float, float]] = {

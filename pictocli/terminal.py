@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, cast
 
-from pictocli.cells import mended, sentence
+from pictocli.cells import hosts, mended, sentence
 from pictocli.damage import Damage, RepairReport
 from pictocli.display import counted, marked, pad, printable, shown_path, size_of, time_of
 from pictocli.errors import ExpressionError, NotFoundError, PictoError, ValidationError
@@ -55,9 +55,10 @@ class Terminal:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
 
-    def library(self) -> Library:
-        """The library that the options name."""
-        return open_library(self.settings.db, progress=Bar(self.settings.quiet))
+    def library(self, copied: str | None = None) -> Library:
+        """The library that the options name; or the one of this name, of which all rows are to be copied."""
+        work, unit = ("indexing", "files") if copied is None else ("copying", "rows")
+        return open_library(copied or self.settings.db, progress=Bar(self.settings.quiet, work=work, unit=unit))
 
     def form(self, asked: Format | None, print0: bool, *, many: bool = False) -> str:
         """The format to print in: by default a table on a terminal, TSV elsewhere and for many references."""
@@ -225,7 +226,8 @@ class Terminal:
             new = counted(report.indexed - report.asked, "new or changed file")
             self.talk(f"Would open {new}{asked}, {report.unchanged:,} unchanged")
         else:
-            self.talk(sentence(report))
+            for line in (sentence(report), *hosts(report)):
+                self.talk(line)
         if report.empty:
             self.talk(f"{self._paint('warning', 33)}: {counted(report.empty, 'row')} of the list without an image")
         if report.repeated:

@@ -6,8 +6,9 @@ import os
 from collections.abc import Iterable
 
 from pictocli.damage import Damage, RepairReport
+from pictocli.errors import check_range
 from pictocli.reading import Reader
-from pictocli.reports import MergeReport, MoveReport, RemovalReport, VacuumReport
+from pictocli.reports import CompactReport, CopyReport, MergeReport, MoveReport, RemovalReport, VacuumReport
 
 __all__ = ["Upkeep"]
 
@@ -116,6 +117,23 @@ class Upkeep(Reader):
         self.close()
         return merge(self.path, os.fspath(other), self.progress, dry_run=dry_run)
 
+    def copy_to(self, name: str | os.PathLike[str], *, dry_run: bool = False, afresh: bool = False) -> CopyReport:
+        """Copy the whole library into a new one: a file, or a server's. Ids stay; this one is only read.
+
+        A copy that was stopped goes on where it was, and nothing else may use it until it is whole. At the end both are
+        read again and compared. afresh: drop what an unfinished copy holds, and copy all. Raises NotFoundError,
+        ValidationError when `name` is this library or holds another one, StoreError also when this library has changed
+        since the copy was begun.
+
+        >>> report = library.copy_to("copy.db")
+        >>> report.images, report.rows == report.compared
+        (62, True)
+        """
+        from pictocli.relocating import copy_library  # numpy
+
+        self.close()
+        return copy_library(self.path, os.fspath(name), self.progress, dry_run=dry_run, afresh=afresh)
+
     def vacuum(self) -> VacuumReport:
         """Rebuild the file without the room that deleted rows have left. Raises StoreError when it is in use.
 
@@ -127,3 +145,21 @@ class Upkeep(Reader):
 
         self.close()
         return vacuum(self.path, self.progress)
+
+    def compact(self, *, dry_run: bool = False, older_than: float = 60.0) -> CompactReport:
+        """Merge what many small commits have left in a library on a server or of Lance tables, and clear up after them.
+
+        older_than: minutes since a version of a Lance table was replaced, after which it is removed; who still reads it
+        then gets an error. dry_run: only say what would be done. Raises ValidationError for a file, which `vacuum`
+        makes smaller, StoreError.
+
+        >>> library.compact()
+        Traceback (most recent call last):
+        ...
+        pictocli.errors.ValidationError: picto compact is for PostgreSQL and Lance tables, and ...picto.db is a file
+        """
+        from pictocli.databases import compact
+
+        check_range("older_than", older_than, 0, 10**6)
+        self.close()
+        return compact(self.path, dry_run=dry_run, older_than=older_than * 60, progress=self.progress)

@@ -17,7 +17,7 @@ import watchfiles
 
 from pictocli.brain import Model, choose, taxonomy_of
 from pictocli.candidates import IndexOptions, Target
-from pictocli.databases import claimed, connect, translated
+from pictocli.databases import claimed, connect, is_file, shown, translated
 from pictocli.errors import NotFoundError, PictoError, StoreError, TakenError, ValidationError, check_range
 from pictocli.filling import index, index_with, run
 from pictocli.forgetting import Forgetting, Known
@@ -94,7 +94,7 @@ class _Watcher:
             self.roots = {root_id: root for root_id, root in Forgetting(db).roots() if root in named}
             db.close()
         self.presence = Presence(list(self.roots.values()))
-        self.trail = Trail(self.roots, self.options, os.path.realpath(path))
+        self.trail = Trail(self.roots, self.options, os.path.realpath(path) if is_file(path) else path)
         self._not_before, self._told = 0.0, ""
 
     def warm_up(self) -> None:
@@ -207,7 +207,9 @@ class _Watcher:
         """Go on with the library's model, which picto reembed may have changed."""
         spec = store.spec()
         if spec is None:
-            raise StoreError(f"{self.path} no longer says which model its embeddings are of", "picto info --check")
+            raise StoreError(
+                f"{shown(self.path)} no longer says which model its embeddings are of", "picto info --check"
+            )
         if (spec.id, spec.revision) != (self.model.spec.id, self.model.spec.revision):
             self.progress.say(f"the library holds embeddings of {spec.id} now")
             self.model = choose("auto", spec, self.model.device, self.progress)

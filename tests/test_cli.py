@@ -299,7 +299,7 @@ def test_nothing_heavy_is_imported(asked: str, world: Path, tmp_path: Path) -> N
 COMMANDS = [
     "index", "watch", "similar", "search", "tags", "duplicates", "browse", "show", "info", "map", "taxonomy",
     "retag", "calibrate", "embed", "reembed", "export", "import", "thumbnails", "prune", "rm", "mv-root", "merge",
-    "vacuum", "repair", "mcp", "completion", "man", "config", "doctor",
+    "move-db", "vacuum", "compact", "repair", "mcp", "completion", "man", "config", "doctor",
 ]  # fmt: skip
 
 

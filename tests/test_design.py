@@ -21,9 +21,10 @@ from pictocli.sqlite import SqliteStore
 
 ROOT = Path(__file__).parent.parent
 HOUSE = ROOT / "pictocli"
-FILES = sorted([*HOUSE.glob("*.py"), *HOUSE.glob("mini/*.py"), *HOUSE.glob("gallery/*.py")])
+FILES = sorted([*HOUSE.glob("*.py"), *HOUSE.glob("mini/*.py"), *HOUSE.glob("gallery/*.py"), *HOUSE.glob("scale/*.py")])
 MODULES = sorted(path.stem for path in HOUSE.glob("*.py") if path.stem != "__init__")
 GALLERY = sorted(f"gallery.{path.stem}" for path in HOUSE.glob("gallery/*.py") if path.stem != "__init__")
+SCALE = sorted(f"scale.{path.stem}" for path in HOUSE.glob("scale/*.py") if path.stem != "__init__")
 
 # A module imports from the rows above its own, never from its own row or below.
 ROWS = (
@@ -31,7 +32,7 @@ ROWS = (
      "locations", "settable"),
     ("reports", "grouped", "figures", "browsed", "protocols"),
     ("cells", "charts", "graphics", "probing", "raster", "svg"),
-    ("weights", "migrations", "workers", "tabular", "urls"),
+    ("weights", "migrations", "begun", "workers", "tabular", "urls"),
     ("connection", "rules", "checkpoint", "text", "scan", "kinds", "metadata", "expressions", "preprocess",
      "claims", "render", "tables", "pairs", "toml_lines", "openvino_vision", "silence", "steady", "stored",
      "page", "consistency", "rgb", "exif", "pdfs", "sizes", "uploads", "parquet", "transfers",
@@ -48,10 +49,10 @@ ROWS = (
     ("calibration", "candidates", "references", "words", "labels", "overview", "staging", "codes",
      "checking", "forgetting", "opening", "combining", "duplicates", "atlas"),
     ("brain", "fitting", "labelled", "holding", "recall", "salvage", "mending", "filters", "merging", "keeping",
-     "histograms", "mapdrawing", "mappage"),
-    ("pipeline", "visible", "questions", "repairing", "publishing", "exporting", "joining", "removing", "trail",
-     "mapping", "plotting"),
-    ("looking", "planning", "sources", "nearest", "reembedding", "calibrating"),
+     "histograms", "moving", "mapdrawing", "mappage"),
+    ("pipeline", "runners", "visible", "questions", "repairing", "publishing", "exporting", "joining", "removing",
+     "trail", "mapping", "plotting"),
+    ("looking", "planning", "relocating", "sources", "nearest", "reembedding", "calibrating"),
     ("indexing", "several", "paging"),
     ("settings",),
     ("viewing", "browsing"),
@@ -81,13 +82,27 @@ GALLERY_ROWS = (
 )
 GALLERY_ROW = {f"gallery.{name}": number for number, row in enumerate(GALLERY_ROWS) for name in row}
 
+# Likewise the engines beside SQLite, each found by its name (databases.py), and the runner beside this machine.
+SCALE_ROWS = (
+    ("lance_place", "lance_tables", "postgres_points", "postgres_session", "postgres_tables", "postgres_tokens",
+     "ray_cluster", "ray_hands"),
+    ("lance_blobs", "lance_head", "lance_indexes", "lance_statements", "lance_store", "postgres_calls",
+     "postgres_nearest", "ray_team"),
+    ("lance_claims", "lance_compact", "lance_copy", "lance_nearest", "postgres_sql", "postgres_values", "ray_runner"),
+    ("lance_connection", "postgres_connection", "postgres_functions", "postgres_opening"),
+    ("lance", "postgres_compact", "postgres_errors"),
+    ("postgres_claims",),
+    ("postgres",),
+)  # fmt: skip
+SCALE_ROW = {f"scale.{name}": number for number, row in enumerate(SCALE_ROWS) for name in row}
+
 COMMANDS = {
     "cli_agents", "cli_asking", "cli_browsing", "cli_config", "cli_doctor", "cli_duplicates", "cli_exchange",
     "cli_filling", "cli_house", "cli_keeping", "cli_map", "cli_searching", "cli_shell", "cli_showing", "cli_watching",
 }  # fmt: skip
 STORE = {
-    "catalog", "checking", "codes", "columns", "conditions", "connection", "consistency", "copies", "fields",
-    "forgetting", "glance",
+    "begun", "catalog", "checking", "codes", "columns", "conditions", "connection", "consistency", "copies", "fields",
+    "forgetting", "glance", "moving",
     "inputs", "links", "listed", "mending", "merging", "migrations", "overview", "points", "prefixes", "queries",
     "recall", "retagging", "rows", "salvage", "schema", "selection", "soundness", "sqlite", "staging", "visible",
 }  # fmt: skip
@@ -163,6 +178,21 @@ def test_the_gallery_imports_upward_only(name: str) -> None:
     assert not found & {"cli", "terminal", "options", *COMMANDS}
 
 
+def test_only_the_choice_of_an_engine_or_runner_imports_them() -> None:
+    users = {path.stem for path in HOUSE.glob("*.py") if any(".scale" in name for name in imported(path))}
+    assert users <= {"runners"}
+    named = {path.stem for path in HOUSE.glob("*.py") if "pictocli.scale." in path.read_text(encoding="utf-8")}
+    assert named <= {"databases", "runners"}
+    assert sorted(SCALE_ROW) == SCALE
+
+
+@pytest.mark.parametrize("name", SCALE)
+def test_engines_import_upward_only_and_know_no_command(name: str) -> None:
+    found = {each.removeprefix("pictocli.") for each in imported(file_of(name)) if each.startswith("pictocli.")}
+    assert not {other for other in found & set(SCALE) if SCALE_ROW[other] >= SCALE_ROW[name]}
+    assert not found & {"cli", "terminal", "options", "filling_options", "presenting", *COMMANDS}
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_imports_go_upward_only(name: str) -> None:
     wrong = {other for other in siblings(HOUSE / f"{name}.py") if ROW[other] >= ROW[name]}
@@ -181,7 +211,7 @@ def test_only_the_package_and_the_commands_use_the_packages_own_name() -> None:
         ("torch", {"siglip"}),
         ("transformers", {"siglip"}),
         ("openvino", {"openvino_vision"}),
-        ("apsw", STORE | {"repairing", "joining"}),
+        ("apsw", STORE | {"repairing", "joining", "scale.lance_connection", "scale.lance_copy"}),
         ("pymupdf", {"documents"}),
         ("pillow_heif", {"upright"}),
         ("rawpy", {"raws"}),
@@ -193,8 +223,23 @@ def test_only_the_package_and_the_commands_use_the_packages_own_name() -> None:
         ("tomllib", {"taxonomy", "configuration"}),
         ("s3fs", {"uploads", "buckets"}),
         ("botocore", {"uploads", "buckets"}),
-        ("pyarrow", {"parquet", "tabular"}),
-        ("socket", {"hub", "web", "gallery.serving"}),
+        (
+            "pyarrow",
+            {"parquet", "tabular", "scale.lance"}
+            | {f"scale.lance_{name}" for name in ("head", "nearest", "place", "store", "tables")},
+        ),
+        ("lance", {"scale.lance_compact", "scale.lance_place"}),
+        ("psycopg", {name for name in SCALE if name.startswith("scale.postgres")}),
+        ("ray", {"scale.ray_cluster", "scale.ray_runner", "scale.ray_team"}),
+        (
+            "socket",
+            {
+                "hub",
+                "web",
+                "gallery.serving",
+                *(f"scale.{n}" for n in ("lance_head", "postgres_opening", "ray_cluster")),
+            },
+        ),
         ("urllib.request", {"hub"}),
         ("aiohttp", {"web"}),
         ("fsspec", {"buckets"}),
@@ -210,7 +255,11 @@ def test_only_the_package_and_the_commands_use_the_packages_own_name() -> None:
     ],
 )
 def test_each_foreign_package_has_its_door(package: str, users: set[str]) -> None:
-    inside = {f"gallery.{path.stem}".removesuffix(".__init__"): path for path in HOUSE.glob("gallery/*.py")}
+    inside = {
+        f"{folder}.{path.stem}".removesuffix(".__init__"): path
+        for folder in ("gallery", "scale")
+        for path in HOUSE.glob(f"{folder}/*.py")
+    }
     found = {
         stem
         for stem, path in ({path.stem: path for path in HOUSE.glob("*.py")} | inside).items()
@@ -230,7 +279,7 @@ def test_small(path: Path) -> None:
             assert lines <= 40, f"{node.name} has {lines} lines"
 
 
-@pytest.mark.parametrize("name", [*MODULES, *GALLERY])
+@pytest.mark.parametrize("name", [*MODULES, *GALLERY, *SCALE])
 def test_public_names(name: str) -> None:
     """`__all__` is there, sorted (capitals first, as ruff has it), true, and holds all that has a public name."""
     with warnings.catch_warnings():
@@ -255,7 +304,7 @@ def calls(path: Path) -> set[str]:
     return {ast.unparse(node.func) for node in ast.walk(tree(path)) if isinstance(node, ast.Call)}
 
 
-@pytest.mark.parametrize("name", [*MODULES, *GALLERY])
+@pytest.mark.parametrize("name", [*MODULES, *GALLERY, *SCALE])
 def test_only_the_command_line_prints_and_exits(name: str) -> None:
     found = calls(file_of(name))
     assert not found & {"print", "breakpoint", "os._exit", "quit", "exit"}
@@ -299,6 +348,7 @@ PUT_IN = {
         "where",
     },
     "merging": {"marks", "table"},
+    "moving": {"columns", "first", "keys", "marks", "name", "order", "rest", "table", "table.name"},
     "prefixes": {"order", "where"},
     "queries": {"column", "where"},
     "salvage": {"_read(columns)", "marks", "name", "order", "table"},

@@ -34,6 +34,8 @@ from pictocli.records import (
 from pictocli.reports import (
     CalibrationReport,
     Change,
+    CompactReport,
+    CopyReport,
     ExportReport,
     Forgotten,
     ImportReport,
@@ -146,7 +148,7 @@ def draw(library: pictocli.Library, target: Path) -> None:
 
 
 def keep(library: pictocli.Library, other: Path) -> None:
-    """check, repair, prune, remove, move_root, merge, vacuum, close."""
+    """check, repair, prune, remove, move_root, merge, copy_to, vacuum, compact, close."""
     assert_type(library.check(), list[Damage])
     assert_type(library.repair(dry_run=True), RepairReport)
     gone = assert_type(library.prune(dataset="a", folder="b", dry_run=True, yes=True, remote=True), RemovalReport)
@@ -156,7 +158,9 @@ def keep(library: pictocli.Library, other: Path) -> None:
     library.remove("a.jpg")
     assert_type(library.move_root("old", other, force=True), MoveReport)
     assert_type(library.merge(other), MergeReport)
+    assert_type(library.copy_to(other, dry_run=True, afresh=True), CopyReport)
     assert_type(library.vacuum(), VacuumReport)
+    assert_type(library.compact(dry_run=True, older_than=30), CompactReport)
     library.close()
 
 

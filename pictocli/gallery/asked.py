@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 from pictocli.browsed import FACETS, Browsed, Facets
-from pictocli.databases import identity
+from pictocli.databases import identity, is_file
 from pictocli.errors import NotFoundError, StoreError
 from pictocli.gallery.dropped import Dropped
 from pictocli.gallery.lanes import Asker, Lane
@@ -62,8 +62,8 @@ class Asked:
     @property
     def key(self) -> str:
         """Another one for another library, which one server's pages may have at the address of the last one's."""
-        path, found = os.path.realpath(self.path), os.stat(self.path)
-        named = f"{path} {found.st_dev} {found.st_ino}".encode("utf-8", "backslashreplace")
+        path = os.path.realpath(self.path) if is_file(self.path) else self.path
+        named = f"{path} {identity(self.path)}".encode("utf-8", "backslashreplace")
         return hashlib.sha256(named).hexdigest()[:12]
 
     @property

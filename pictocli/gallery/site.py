@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from pictocli.databases import shown
 from pictocli.display import printable
 from pictocli.errors import PictoError
 from pictocli.gallery import counts, detail, words
@@ -108,7 +109,7 @@ class Site(Sending):
             total=listing.total, chips=words.chips(state), clear=words.clear(state), reference=reference,
             empty=words.nothing(state, listing, images), facets=counted, facets_url=f"/facets{state.query()}",
             start="/" + state.but().query() if listing.at else None, sorts=words.sorts(state),
-            library=printable(os.path.basename(self.asked.path)), **await self._cells(state, listing),
+            library=printable(os.path.basename(shown(self.asked.path))), **await self._cells(state, listing),
         )  # fmt: skip
 
     async def _counted(self, state: State) -> dict[str, Any]:
