@@ -26,13 +26,13 @@ from pictures import make_pdf, scene
 from pictocli import hub
 from pictocli.brain import Brain, Model, Thought, put_labels
 from pictocli.candidates import IndexOptions, Target
+from pictocli.databases import connect
 from pictocli.indexing import Indexer
 from pictocli.protocols import NoProgress
-from pictocli.schema import connect
 from pictocli.sqlite import SqliteStore
 from pictocli.taxonomy import load
 
-__all__ = ["HOLIDAY", "ODD", "PICTO", "Ran", "drained", "environment", "make_world", "peak", "run", "screen"]
+__all__ = ["HOLIDAY", "ODD", "PICTO", "Ran", "drained", "environment", "fill", "make_world", "peak", "run", "screen"]
 
 PICTO = Path(sys.executable).with_name("picto")
 
@@ -157,12 +157,13 @@ def make_world(base: Path, model: str) -> Path:
         scene(50 + number, 32, 24).save(base / "odd" / os.fsdecode(odd))
     for path in base.rglob("*.*"):
         os.utime(path, (TAKEN, TAKEN))
-    _fill(base, model)
+    fill(str(base / "picto.db"), base, model)
     return base
 
 
-def _fill(base: Path, model: str) -> None:
-    db = connect(str(base / "picto.db"), create=True)
+def fill(name: str, base: Path, model: str) -> None:
+    """Make a library of that folder's pictures."""
+    db = connect(name, create=True)
     store = SqliteStore(db)
     files = hub.resolve(model)
     spec = hub.read_spec(files)
