@@ -21,7 +21,7 @@ class Near:
 
     passing: those near enough. nearest: the cosine of the first of all, None when there is none. elsewhere: when
     nothing in scope is near enough, how many images of the whole database are, MAX_LIMIT at most. approximate: found
-    by 1-bit codes.
+    by 1-bit codes, or by an engine's own index.
     """
 
     passing: list[tuple[int, float]]
@@ -40,13 +40,16 @@ def near(
     enough: Callable[[float], bool],
     *,
     without: int = 0,
+    least: bool,
     exact: bool,
 ) -> Near:
     """At most `limit` images in these folders (None: all) that meet all conditions, near enough to `vector`.
 
-    enough: whether a cosine is. without: the id of an image to leave out. exact: compare with every image that is asked
-    for, however many there are.
+    enough: whether a cosine is. without: the id of an image to leave out. least: whether all that are near enough are
+    wanted, not just the nearest: codes leave out one in a thousand of them, an engine's own index has no such bound, so
+    that it is not asked. exact: compare with every image that is asked for, however many there are.
     """
+    exact = exact or (least and queries.db.neighbours is not None)
 
     def found(folders: list[int] | None, limit: int) -> tuple[list[tuple[int, float]], bool]:
         by_code = not exact and queries.uses_codes(folders, len(vector) // 4, conditions)

@@ -87,7 +87,7 @@ class Reader(Viewing):
         vector, without = self._vector(reference, device, pdf_password), reference.image_id or 0
         found = near(
             queries, self._holding, vector, folders, asked, limit,
-            lambda cosine: cosine >= threshold - TOLERANCE, without=without, exact=exact,
+            lambda cosine: cosine >= threshold - TOLERANCE, without=without, least=threshold > 0, exact=exact,
         )  # fmt: skip
         fields, pairs = queries.fields(image_id for image_id, _ in found.passing), queries.pairs()
         nearest = None if found.nearest is None else min(1.0, found.nearest)
@@ -164,7 +164,7 @@ class Reader(Viewing):
         vector = embedded("" if not texts else texts[0] if isinstance(texts[0], str) else texts[0][1])
         found = near(
             queries, self._holding, vector, folders, asked, limit,
-            lambda cosine: probability(spec, cosine) >= min_probability, exact=exact,
+            lambda cosine: probability(spec, cosine) >= min_probability, least=min_probability > 0, exact=exact,
         )  # fmt: skip
         fields = queries.fields(image_id for image_id, _ in found.passing)
         return Answer(

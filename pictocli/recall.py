@@ -136,31 +136,25 @@ def _told(before: int, found: tuple[float, float], recall: Recall, writable: boo
 def _asked(queries: Queries, images: int, progress: Progress) -> Recall:
     """What an engine's own index finds of the exact answers, each of which looks at every image: fewer of many.
 
-    compared: all images, which says that no codes are.
+    compared: all images, which says that no codes are. similar: 1, as what has a threshold does not go by the index.
     """
     many = max(_LEAST, min(QUESTIONS, _SCANNED // images))
-    ids = [image_id for (image_id,) in queries.db.execute("SELECT id FROM image ORDER BY id")][
-        :: max(1, images // many)
-    ]
-    hits, true = [0, 0], [0, 0]
-    for number, image_id in enumerate(ids[:many]):
+    last = int(queries.db.execute("SELECT ifnull(max(id), 0) FROM image").get)
+    hits = true = 0
+    for number in range(many):
         progress.doing(f"checking recall, {number / many:.0%}")
+        image_id = queries.db.execute("SELECT min(id) FROM image WHERE id > ?", (number * last // many,)).get
         vector = queries.embedding(image_id) or b""
-        every, fast = (queries.nearest(vector, None, MOST, without=image_id, exact=exact) for exact in (True, False))
-        found = {other for other, _ in fast}
-        for at, nearest in enumerate((NEAREST, MOST)):
-            similar = [other for other, cosine in every[:nearest] if cosine >= SIMILAR]
-            hits[at], true[at] = hits[at] + len(found.intersection(similar)), true[at] + len(similar)
-    progress.doing("")
-    shares = [round(hit / of, 6) if of else 1.0 for hit, of in zip(hits, true, strict=True)]
-    if any(share < goal for share, goal in zip(shares, GOALS, strict=True)):
-        few, more = percent(shares)
-        progress.say(
-            f"The index finds {few} of the nearest {NEAREST} and {more} of the {MOST} at {SIMILAR:.2f} or above"
+        every, fast = (
+            {other for other, _ in queries.nearest(vector, None, NEAREST, without=image_id, exact=exact)}
+            for exact in (True, False)
         )
-    return Recall(
-        images=images, exact=False, compared=images, questions=min(many, len(ids)), nearest=shares[0], similar=shares[1]
-    )
+        hits, true = hits + len(every & fast), true + len(every)
+    progress.doing("")
+    share = round(hits / true, 6) if true else 1.0
+    if share < GOALS[0]:
+        progress.say(f"The index finds {percent([share])[0]} of the nearest {NEAREST}; a threshold does not go by it")
+    return Recall(images=images, exact=False, compared=images, questions=many, nearest=share, similar=1.0)
 
 
 def _look(queries: Queries, images: int, progress: Progress) -> _Seen:

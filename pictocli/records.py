@@ -260,9 +260,10 @@ class PairQuantiles:
 class Recall:
     """How much of the exact answers the fast path finds: a check with so many of a library's own pictures as questions.
 
-    nearest, similar: the shares found of the 50 and of the 500 nearest, as far as they are at 0.6 or above. compared:
-    images that 1-bit codes choose to be compared, where they are used. exact: they are not, as comparing all images is
-    as fast. images: how many there were.
+    nearest, similar: the shares found of the 50 and of the 500 nearest, as far as they are at 0.6 or above; where an
+    engine's own index is asked, of all 50, and 1, as thresholds do not go by it. compared: images that 1-bit codes
+    choose to be compared, where they are used. exact: they are not, as comparing all images is as fast. images: how
+    many there were.
     """
 
     images: int

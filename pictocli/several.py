@@ -55,8 +55,9 @@ def combined(
     started = time.perf_counter()
     whole, folders = blend(queries, several.parts), queries.folders(scope)
     found = near(
-        queries, holding, whole.vector, folders, conditions, limit + len(several.pictures), lambda _: True, exact=exact
-    )
+        queries, holding, whole.vector, folders, conditions, limit + len(several.pictures), lambda _: True,
+        least=False, exact=exact,
+    )  # fmt: skip
     passing = [(i, cosine) for i, cosine in found.passing if i not in several.pictures][:limit]
     ids = [i for i, _ in passing]
     fields, apart = queries.fields(ids), [queries.cosines_of(part.vector, ids) for part in several.parts]

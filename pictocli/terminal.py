@@ -190,7 +190,7 @@ class Terminal:
     def comparison(self, answer: Answer, tagged: str) -> None:
         """Under --verbose: whether every image was compared; `tagged` says of which tags, after a blank."""
         if self.settings.verbose:
-            path = "fast path: 1-bit codes chose the few thousand that were compared exactly; --exact compares all"
+            path = "fast path: an index chose those that were compared exactly; --exact compares all"
             self.talk(path if answer.approximate else f"exact: every image in scope{tagged} was compared")
 
     def copies(self, found: Duplicates, exact: bool, where: str) -> None:

@@ -200,6 +200,23 @@ def test_recall_is_that_of_the_index(large: Any) -> None:
     assert len(cells.recall(found)) == 2, "no codes are compared"
 
 
+def test_a_threshold_is_exact_however_little_the_index_finds(
+    large: Any, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, vectors = large
+    monkeypatch.setattr(lance_nearest, "partitions", lambda _: 1)  # one is looked at, of many
+    cosines = vectors[1:] @ vectors[0]
+    wanted = (np.argsort(-cosines)[:100] + 2).tolist()
+    asked: dict[str, Any] = {"limit": 150, "everywhere": True}
+    with pictocli.open(f"lance://{elsewhere / 'large'}") as library:
+        nearest = library.similar(1, threshold=0, **asked)
+        found = library.similar(1, threshold=float(np.sort(cosines)[-100]), **asked)
+    assert nearest.approximate
+    assert not set(wanted) <= {image.image_id for image in nearest.results}, "the index would have done"
+    assert not found.approximate
+    assert sorted(image.image_id for image in found.results) == sorted(wanted)
+
+
 @pytest.mark.parametrize(("widest", "listed"), [(8000, 0), (100, 10**6), (100, 0)], ids=["widened", "listed", "all"])
 @pytest.mark.parametrize("filtered", ["common", "folder", "common dataset"])
 def test_every_way_to_those_that_pass(

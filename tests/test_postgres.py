@@ -232,6 +232,21 @@ def test_the_index_finds_what_comparing_with_all_finds(case: Case, server_side: 
     assert recall(server_side, case) >= 0.99
 
 
+def test_a_threshold_is_exact_however_little_the_index_finds(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgres_nearest, "_SEARCHED", (80, 80))
+    monkeypatch.setitem(postgres_nearest._SETTINGS, "hnsw.iterative_scan", "off")  # 80 of each dataset, then
+    cosines = VECTORS[1:] @ VECTORS[0]
+    wanted = (np.argsort(-cosines)[:200] + 2).tolist()
+    asked: dict[str, Any] = {"limit": 210, "everywhere": True}
+    with pictocli.open(dsn) as library:
+        nearest = library.similar(1, threshold=0, **asked)
+        found = library.similar(1, threshold=float(np.sort(cosines)[-200]), **asked)
+    assert nearest.approximate
+    assert not set(wanted) <= {image.image_id for image in nearest.results}, "the index would have done"
+    assert not found.approximate
+    assert sorted(image.image_id for image in found.results) == sorted(wanted)
+
+
 def test_points_may_be_float32() -> None:
     with connect_to(fresh() + "?vectors=float32") as db:
         fill(db)
