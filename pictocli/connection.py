@@ -34,6 +34,11 @@ class Connection(apsw.Connection):
     neighbours: Neighbours | None = None  # the nearest are found by 1-bit codes, in SQL
 
     @property
+    def engine(self) -> str:
+        """What runs its statements, for a person."""
+        return f"SQLite {apsw.sqlite_lib_version()}"
+
+    @property
     def writable(self) -> bool:
         """Whether it may write."""
         return not (self.readonly("main") or self.pragma("query_only"))

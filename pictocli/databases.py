@@ -6,7 +6,7 @@ import importlib
 import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import Protocol, cast
+from typing import cast
 
 from pictocli import claims, schema
 from pictocli.begun import require_finished
@@ -53,11 +53,9 @@ class _Files:
     def size(self, name: str) -> int:
         return sum(os.stat(name + end).st_size for end in ("", "-wal") if os.path.exists(name + end))
 
-
-class _Compacting(Protocol):
-    """An engine whose libraries are compacted."""
-
-    def compact(self, name: str, *, dry_run: bool, older_than: float, progress: Progress) -> CompactReport: ...
+    def compact(self, name: str, *, dry_run: bool, older_than: float, progress: Progress) -> CompactReport:  # noqa: ARG002 - refused
+        what = f"picto compact is for PostgreSQL and Lance tables, and {name} is a file"
+        raise ValidationError(what, "picto vacuum makes it smaller")
 
 
 _FILES = _Files()
@@ -119,16 +117,13 @@ def shown(name: str) -> str:
 
 
 def identity(name: str) -> object:
-    """Which library lies there, None where there is none: another one once it was replaced."""
+    """Which library lies there: another one once it was replaced. None where it is seen that there is none."""
     return _engine(name).identity(name)
 
 
 def compact(name: str, *, dry_run: bool, older_than: float, progress: Progress) -> CompactReport:
     """Compact a library on a server or of Lance tables, see `Library.compact`; ValidationError for a file."""
-    if is_file(name):
-        what = f"picto compact is for PostgreSQL and Lance tables, and {name} is a file"
-        raise ValidationError(what, "picto vacuum makes it smaller")
-    return cast(_Compacting, _engine(name)).compact(name, dry_run=dry_run, older_than=older_than, progress=progress)
+    return _engine(name).compact(name, dry_run=dry_run, older_than=older_than, progress=progress)
 
 
 def size(name: str) -> int:

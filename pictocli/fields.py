@@ -19,7 +19,7 @@ from pictocli.errors import ValidationError
 from pictocli.expressions import parse_field
 from pictocli.schema import transaction
 
-__all__ = ["Fields", "indexable", "literal", "path_of", "raw", "shown", "value"]
+__all__ = ["Fields", "field_shown", "indexable", "literal", "path_of", "raw", "value"]
 
 _META = "index_fields"
 _NAME = re.compile(r"[\w][\w .-]{0,63}")  # of a field that an index may be on: its path becomes a part of SQL
@@ -33,7 +33,7 @@ def path_of(field: Sequence[str]) -> str:
     return "$" + "".join("." + json.dumps(name) for name in field)
 
 
-def shown(field: Sequence[str]) -> str:
+def field_shown(field: Sequence[str]) -> str:
     """A field as a person writes it: brand.name, "unit price"."""
     return ".".join(name if re.fullmatch(r"""[^\s.=!<>~"'(),]+""", name) else json.dumps(name) for name in field)
 
@@ -83,7 +83,7 @@ class Fields(Catalog):
         with transaction(self.db):
             self.set_meta(_META, json.dumps(kept + new))
             self.restore()
-        return [shown(field) for field in new]
+        return [field_shown(field) for field in new]
 
     def restore(self) -> None:
         """Make the indexes that are kept in mind and are not there."""
@@ -115,7 +115,7 @@ class Fields(Catalog):
             while level:
                 names, held = level.pop()
                 if isinstance(held, dict):
-                    found.update(shown((*names, name)) for name in held)
+                    found.update(field_shown((*names, name)) for name in held)
                     level += [((*names, name), inner) for name, inner in held.items()]
         return sorted(found)
 
@@ -130,7 +130,7 @@ def indexable(names: Sequence[str]) -> list[tuple[str, ...]]:
     for field in fields:
         if not _may_be_indexed(field):
             raise ValidationError(
-                f"the field {shown(field)} cannot have an index",
+                f"the field {field_shown(field)} cannot have an index",
                 "its names are of letters, digits, _, -, . and blanks, 64 at most, and eight at most lie in each other",
             )
     return fields

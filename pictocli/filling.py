@@ -13,10 +13,9 @@ from pathlib import Path
 
 from pictocli.brain import Model, choose, put_labels, tag_rows, taxonomy_of
 from pictocli.candidates import IndexOptions, Target
-from pictocli.databases import claimed, connect, exists, translated
-from pictocli.databases import shown as name_shown
+from pictocli.databases import claimed, connect, exists, shown, translated
 from pictocli.errors import ModelError, StoreError, ValidationError, check_range
-from pictocli.fields import Fields, indexable, shown
+from pictocli.fields import Fields, field_shown, indexable
 from pictocli.indexing import Indexer
 from pictocli.kinds import Limits
 from pictocli.lists import Listing
@@ -138,7 +137,7 @@ def reembed_library(
     with translated(path), claimed_library(path) as db:
         store, model = Staging(db), choose(name, None, device, progress)
         if store.spec() is None:
-            raise ModelError(f"{name_shown(path)} holds no images yet", f"picto index FOLDER --model {name} fills it")
+            raise ModelError(f"{shown(path)} holds no images yet", f"picto index FOLDER --model {name} fills it")
         held = store.spec()
         if held and (held.id, held.revision) == (model.spec.id, model.spec.revision):
             return IndexReport(unchanged=store.count_files())
@@ -157,7 +156,7 @@ def retag_library(path: str, labels: str | None, device: str, progress: Progress
         store = SqliteStore(db)
         spec = store.spec()
         if spec is None:
-            raise StoreError(f"{name_shown(path)} holds no images yet", "picto index FOLDER fills it")
+            raise StoreError(f"{shown(path)} holds no images yet", "picto index FOLDER fills it")
         taxonomy, own = taxonomy_of(store), store.meta("own_taxonomy")
         if labels == "built-in":
             taxonomy, own = load(), None
@@ -258,7 +257,7 @@ def _index_fields(db: Database, fields: Sequence[Sequence[str]], progress: Progr
         progress.say(f"The field {name} has an index from now on")
     for field in fields:
         if not found.exists(field):
-            progress.say(f"No image has a field {shown(field)} so far: --metadata FILE gives it")
+            progress.say(f"No image has a field {field_shown(field)} so far: --metadata FILE gives it")
 
 
 def _rehearse(
@@ -293,8 +292,7 @@ def embed(
     model = choose(name, held, device, progress)
     for reference in references:
         vector, ms = embed_reference(reference, model, pdf_password)
-        shown = (
-            "-" if reference.path is None else reference.path + (f"#page={reference.page}" if reference.page else "")
-        )
+        page = f"#page={reference.page}" if reference.page else ""
+        told = "-" if reference.path is None else reference.path + page
         values = struct.unpack(f"<{model.spec.dim}f", vector)
-        yield Embedded(path=shown, embedding=values, processing_time_ms=round(ms, 1), model=model.spec.id)
+        yield Embedded(path=told, embedding=values, processing_time_ms=round(ms, 1), model=model.spec.id)

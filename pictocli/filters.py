@@ -10,7 +10,7 @@ from typing import TypedDict
 from pictocli.conditions import between, compared, near_to, taken_with
 from pictocli.errors import ValidationError
 from pictocli.expressions import Comparison, parse
-from pictocli.fields import Fields, shown
+from pictocli.fields import Fields, field_shown
 from pictocli.queries import Queries
 from pictocli.selection import Condition
 
@@ -67,7 +67,7 @@ def _comparing(queries: Queries, comparison: Comparison) -> Condition:
     absent = None in comparison.values or "" in comparison.values  # which a misspelled field is in every image
     if (found.most and not absent) or not queries.count(None) or fields.exists(comparison.field):
         return found
-    known, name = fields.names(), shown(comparison.field)
+    known, name = fields.names(), field_shown(comparison.field)
     if not known:
         raise ValidationError(f"no image has metadata, and so no field {name}", "picto index --metadata FILE gives it")
     import difflib  # 4 ms that only a mistake pays

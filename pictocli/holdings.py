@@ -162,7 +162,7 @@ def _server(name: str, why: str, models: list[str]) -> Iterator[Finding]:
                 queries = Queries(db)
                 spec, images = queries.spec(), queries.count(None)
                 models += [spec.id] if spec else []
-                told += f", {engine}" if (engine := getattr(db, "engine", "")) else ""
+                told += f", {db.engine}"
             finally:
                 db.close()
             model = spec.id if spec else "no model yet"

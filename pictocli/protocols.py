@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pictocli.records import HostWork, ModelSpec
+from pictocli.reports import CompactReport
 
 if TYPE_CHECKING:  # numpy costs 60 ms: queries on indexed images never load it
     import numpy as np
@@ -148,14 +149,18 @@ class Neighbours(Protocol):
 class Database(Protocol):
     """One open connection to a library. Values are None, int, float, str and bytes; errors are the engine's own.
 
-    filename: of the file that it lies in, "" for none. neighbours: None where the nearest are found by 1-bit codes.
-    writable: whether it was opened to write. `BEGIN IMMEDIATE` waits until no other connection writes, and lets none.
+    filename: of the file that it lies in, "" for none. engine: what runs its statements, for a person. neighbours: None
+    where the nearest are found by 1-bit codes. writable: whether it was opened to write. `BEGIN IMMEDIATE` waits until
+    no other connection writes, and lets none.
     """
 
     neighbours: Neighbours | None
 
     @property
     def filename(self) -> str: ...
+
+    @property
+    def engine(self) -> str: ...
 
     @property
     def in_transaction(self) -> bool: ...
@@ -229,10 +234,13 @@ class Engine(Protocol):
         """The name as it may be told: without a password."""
 
     def identity(self, name: str) -> object:
-        """Which library lies there, None where there is none: another one once it was replaced."""
+        """Which library lies there: another one once it was replaced. None where it is seen that there is none."""
 
     def size(self, name: str) -> int:
         """Bytes that the library takes."""
+
+    def compact(self, name: str, *, dry_run: bool, older_than: float, progress: Progress) -> CompactReport:
+        """Clear up what commits leave, see `Library.compact`. ValidationError where nothing is left."""
 
 
 class Progress(Protocol):

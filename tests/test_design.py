@@ -30,8 +30,8 @@ SCALE = sorted(f"scale.{path.stem}" for path in HOUSE.glob("scale/*.py") if path
 ROWS = (
     ("errors", "records", "damage", "display", "progress", "interrupts", "shapes", "findings",
      "locations", "settable"),
-    ("reports", "grouped", "figures", "browsed", "protocols"),
-    ("cells", "charts", "graphics", "probing", "raster", "svg"),
+    ("reports", "grouped", "figures", "browsed"),
+    ("protocols", "cells", "charts", "graphics", "probing", "raster", "svg"),
     ("weights", "migrations", "begun", "workers", "tabular", "urls"),
     ("connection", "rules", "checkpoint", "text", "scan", "kinds", "metadata", "expressions", "preprocess",
      "claims", "render", "tables", "pairs", "toml_lines", "openvino_vision", "silence", "steady", "stored",

@@ -6,7 +6,7 @@ import pytest
 
 from pictocli.errors import ExpressionError, ValidationError
 from pictocli.expressions import Comparison, looks_like_number, parse, parse_field
-from pictocli.fields import shown
+from pictocli.fields import field_shown
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_what_does_not_parse_is_marked(text: str, at: int, why: str) -> None:
     "field", [("a",), ("a", "b"), ("a.b",), ("a b", "c"), ("it's",), ('"',), ("",), ("\\",), ("é",)]
 )
 def test_a_field_is_shown_as_it_is_written(field: tuple[str, ...]) -> None:
-    assert parse_field(shown(field)) == field
+    assert parse_field(field_shown(field)) == field
 
 
 @pytest.mark.parametrize("text", ["a b", "a=1", "a.", "'a"])

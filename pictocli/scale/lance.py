@@ -9,12 +9,12 @@ import contextlib
 import os
 import uuid
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from pictocli import claims, schema
 from pictocli.errors import PictoError, StoreError
 from pictocli.migrations import MIGRATIONS
 from pictocli.protocols import Progress
+from pictocli.reports import CompactReport
 from pictocli.scale.lance_claims import claimed_in_bucket
 from pictocli.scale.lance_connection import LanceConnection
 from pictocli.scale.lance_head import HEAD, Cell
@@ -40,7 +40,7 @@ def connect(name: str, *, create: bool = False, readonly: bool = False, page_siz
         return LanceConnection(place, head, readonly=readonly)
 
 
-def compact(name: str, *, dry_run: bool, older_than: float, progress: Progress) -> Any:
+def compact(name: str, *, dry_run: bool, older_than: float, progress: Progress) -> CompactReport:
     """Merge the pieces that commits leave, and remove what no commit names any more; see `lance_compact`."""
     from pictocli.scale.lance_compact import compact as compacted
 

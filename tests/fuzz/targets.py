@@ -35,7 +35,7 @@ from pictocli.display import crop, printable, shorten
 from pictocli.errors import ExpressionError, PictoError
 from pictocli.expressions import parse as parse_condition
 from pictocli.expressions import parse_field
-from pictocli.fields import shown
+from pictocli.fields import field_shown
 from pictocli.kinds import not_image, sniff
 from pictocli.labels import forms, resolve_labels
 from pictocli.metadata import Metadata
@@ -397,7 +397,7 @@ def _where(data: bytes, world: World) -> None:
         assert refused.text in (text, text[:40] + "…")
         return
     assert found.text == text
-    assert parse_field(shown(found.field)) == found.field
+    assert parse_field(field_shown(found.field)) == found.field
     condition = compared(world.queries, found)
     ids = set(world.queries.passing([condition], None))
     every = one_of([image_id for (image_id,) in world.queries.db.execute("SELECT id FROM image")])
