@@ -5,7 +5,6 @@ A keeper makes libraries of one store and copies them, so that every test that c
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import hashlib
 import io
@@ -38,11 +37,11 @@ __all__ = [
     "WHOLE",
     "Keeper",
     "World",
-    "at_home",
     "differences",
     "filled",
     "make_pictures",
     "metas",
+    "one_home",
     "plain",
     "tables",
     "written",
@@ -155,12 +154,12 @@ def filled(name: str, world: World) -> None:
                                   cdn="https://cdn.example", folder="beach")  # fmt: skip
 
 
-@contextlib.contextmanager
-def at_home(base: Path) -> Iterator[Path]:
-    """A home below `base` in this block, for this process and those that it starts, as conftest's guard gives a test.
+def one_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A fixture for a whole module: a home for this process and those that it starts, as conftest's guard gives a test.
 
-    For a whole module: what a store keeps in a cache it keeps for the next question.
+    What a store keeps in a cache it keeps for the next question.
     """
+    base = tmp_path_factory.mktemp("guard")
     places = {f"XDG_{name}_HOME": f"home/{name.lower()}" for name in ("DATA", "CACHE", "CONFIG", "STATE")}
     places |= {"HOME": "home", "USERPROFILE": "home", "HF_HOME": "home/hf", "PICTO_DB": "home/default.db"}
     (base / "home").mkdir()

@@ -15,13 +15,13 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from contract import STORED, Keeper, World, at_home, differences, filled, make_pictures, metas, plain, tables, written
+from contract import STORED, Keeper, World, differences, filled, make_pictures, metas, one_home, plain, tables, written
 from pictures import scene
 from program import ODD
 
@@ -38,13 +38,7 @@ Read = Callable[[Library, World], Any]
 Change = Callable[[Library, World, Path], Any]
 
 pytestmark = [pytest.mark.parametrize("store", STORED, scope="module")]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def guard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A home for all tests of this module."""
-    with at_home(tmp_path_factory.mktemp("guard")) as home:
-        yield home
+guard = pytest.fixture(scope="module", autouse=True)(one_home)
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from contract import STORED, WHOLE, Keeper, at_home, differences
+from contract import STORED, WHOLE, Keeper, differences, one_home
 from forked import picto
 from program import PICTO, environment, fill, make_world
 from test_cli import COMMANDS, _bad_files, _steady, blocks
@@ -78,13 +78,7 @@ def lines() -> list[Any]:
 
 
 pytestmark = [pytest.mark.parametrize("store", STORED, scope="module")]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def guard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A home for all tests of this module."""
-    with at_home(tmp_path_factory.mktemp("guard")) as home:
-        yield home
+guard = pytest.fixture(scope="module", autouse=True)(one_home)
 
 
 @pytest.fixture(scope="module")
