@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import cast
@@ -20,10 +21,10 @@ __all__ = [
 ]  # fmt: skip
 
 _SCALE = {
-    "postgresql": "pictocli.scale.postgres",
-    "postgres": "pictocli.scale.postgres",
-    "lance": "pictocli.scale.lance",
-    "lance+s3": "pictocli.scale.lance",
+    "postgresql://": "pictocli.scale.postgres",
+    "postgres://": "pictocli.scale.postgres",
+    "lance://": "pictocli.scale.lance",
+    "lance+s3://": "pictocli.scale.lance",
 }
 
 
@@ -63,8 +64,7 @@ _FILES = _Files()
 
 def is_file(name: str) -> bool:
     """Whether a library's name is the path of a SQLite file, there or not."""
-    scheme, mark, _ = name.partition("://")
-    return not mark or scheme not in _SCALE
+    return _scheme(name) is None
 
 
 def require_file(name: str, command: str, instead: str) -> None:
@@ -112,8 +112,9 @@ def full(name: str) -> str:
 
 
 def shown(name: str) -> str:
-    """A library's name as it may be told: without a password."""
-    return _engine(name).shown(name)
+    """A library's name as it may be told: without a password, which anything may be in a name that is not understood."""
+    scheme = _scheme(name)
+    return _engine(name).shown(name) if scheme is None or scheme in _SCALE else f"{scheme}…"
 
 
 def identity(name: str) -> object:
@@ -132,5 +133,20 @@ def size(name: str) -> int:
 
 
 def _engine(name: str) -> Engine:
-    """What opens libraries of this name. An engine beside SQLite is imported when it is first asked for."""
-    return _FILES if is_file(name) else cast(Engine, importlib.import_module(_SCALE[name.partition("://")[0]]))
+    """What opens libraries of this name. An engine beside SQLite is imported when it is first asked for.
+
+    Raises ValidationError for a name of no engine: as a path it would make a file, with a password in its name.
+    """
+    scheme = _scheme(name)
+    if scheme is None:
+        return _FILES
+    if scheme not in _SCALE:
+        hint = f"{', '.join(_SCALE)} begin one, and a path may begin with ./"
+        raise ValidationError(f"{scheme} begins no name of a library", hint)
+    return cast(Engine, importlib.import_module(_SCALE[scheme]))
+
+
+def _scheme(name: str) -> str | None:
+    """What a library's name begins with when it is no path, as "lance://". A drive of one letter is a path."""
+    found = re.match(r"[a-zA-Z][\w+.-]+://?", name)
+    return found[0] if found else None
