@@ -112,7 +112,7 @@ def full(name: str) -> str:
 
 
 def shown(name: str) -> str:
-    """A library's name as it may be told: without a password, which anything may be in a name that is not understood."""
+    """A library's name as it may be told: without a password; of one that is not understood, its beginning."""
     scheme = _scheme(name)
     return _engine(name).shown(name) if scheme is None or scheme in _SCALE else f"{scheme}…"
 

@@ -226,12 +226,12 @@ class Counting:
 @contextlib.contextmanager
 def s3_server() -> Iterator[tuple[str, Counting]]:
     """(address, what counts its requests) of moto's S3, on a free port."""
-    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+    from moto.moto_server.werkzeug_app import create_backend_app
     from werkzeug.serving import make_server
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line a request
 
-    counting = Counting(DomainDispatcherApplication(create_backend_app))
+    counting = Counting(create_backend_app("s3"))  # not by the dispatcher: it lists 150 folders a request, 1.5 ms
     server = make_server("127.0.0.1", 0, counting, threaded=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

@@ -30,7 +30,7 @@ from pictocli.visible import Bounds, hide
 os.environ.setdefault("LANCE_LOG", "error")  # read when it is imported
 lance = pytest.importorskip("lance")
 
-from pictocli.scale import lance_head, lance_store  # noqa: E402 - they need the package
+from pictocli.scale import lance_head, lance_indexes, lance_store  # noqa: E402 - they need the package
 from pictocli.scale.lance_claims import claimed_in_bucket  # noqa: E402
 from pictocli.scale.lance_head import HEAD, Cell  # noqa: E402
 from pictocli.scale.lance_place import Place, place_of  # noqa: E402
@@ -114,16 +114,23 @@ def test_another_machine_follows_every_change(opened: Callable[..., Any], change
     assert held(there) == held(here) == held(opened("c", readonly=True))
 
 
-def test_a_library_holds_what_a_file_does(opened: Callable[..., Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize("indexed", [False, True], ids=["as it comes", "with indexes"])
+def test_a_library_holds_what_a_file_does(
+    indexed: bool, opened: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = databases.connect(str(tmp_path / "a.db"), create=True)
     tables = opened(create=True)
+    if indexed:
+        monkeypatch.setattr(lance_indexes, "EXACT_BELOW", 20)
     for db in (file, tables):
         fill(db)
         for change in CHANGES.values():
+            if indexed and db is tables:
+                db.neighbours.build()
             with transaction(db):
                 for each in change.split(";"):
                     db.execute(each)
-    assert held(tables) == held(file)
+    assert held(tables) == held(file) == held(opened("b"))
     file.close()
 
 

@@ -28,7 +28,7 @@ _CONFLICTS = ("conflict", "incompatible transaction")  # another process has wri
 
 
 def compact(name: str, *, dry_run: bool, older_than: float, progress: Progress) -> CompactReport:
-    """Merge the pieces of all tables, remove old versions, bring the index up to date; see `Library.compact`.
+    """Merge the pieces of all tables, remove old versions, bring the indexes up to date; see `Library.compact`.
 
     older_than: seconds since a version was replaced, after which it goes.
     """
@@ -41,7 +41,7 @@ def compact(name: str, *, dry_run: bool, older_than: float, progress: Progress) 
             held, fewer = _merged(tables, table, dry_run)
             pieces, left = pieces + held, left + fewer
         if not dry_run:
-            progress.doing("bringing the index up to date")
+            progress.doing("bringing the indexes up to date")
             build(tables)
         for table in tables.tables():
             progress.doing(f"removing old versions of {table}")

@@ -70,7 +70,7 @@ class Points:
         if points is None:
             return 0
         if self._seen[0] != points.version:
-            self._seen = (points.version, indexed_rows(points))
+            self._seen = (points.version, indexed_rows(points, "v"))
         return self._seen[1]
 
 
