@@ -30,6 +30,7 @@ from pictocli.errors import (
 from pictocli.filling import existing, run
 from pictocli.given import Carried, Given
 from pictocli.indexing import Indexer
+from pictocli.inputs import Seen
 from pictocli.opening import held_model
 from pictocli.parquet import Vectors
 from pictocli.planning import Work
@@ -86,8 +87,9 @@ class Importer(Indexer):
             result = Refused("no vector is given for it: picto index makes one", "unreadable")
         super()._take(work, page, result)
 
-    def _seen(self, work: Work, page: Decoded) -> None:
+    def _seen(self, *_: object) -> dict[int, Seen]:
         """Vectors are given: none is taken over from a picture that looks the same."""
+        return {}
 
     def _begin(self, asked: Sequence[tuple[Work, int, Decoded]]) -> Callable[[], Thought]:
         vectors = [self._given.vector(work.candidate.path, page) or bytes(4 * self.spec.dim) for work, page, _ in asked]

@@ -177,8 +177,7 @@ class Indexer:
             self._store()
         batch.new = [at for at, (work, page, _) in enumerate(batch.pages) if self._new(work, page)]
         if not self.options.force:
-            looked = ((at, self._seen(batch.pages[at][0], batch.pages[at][2])) for at in batch.new)
-            batch.seen = {at: found for at, found in looked if found is not None}
+            batch.seen = self._seen(batch.pages, batch.new)
             batch.new = [at for at in batch.new if at not in batch.seen]
         asked = [batch.pages[at] for at in batch.new]
         try:
@@ -198,12 +197,14 @@ class Indexer:
         """Whether the model is to look at a page: one without an embedding, or any when --force is given."""
         return self.options.force or page not in work.stale or self._kept(work, page) is None
 
-    def _seen(self, work: Work, page: Decoded) -> Seen | None:
-        """What the model made of a picture that looked the same, in this file before or anywhere in the library.
+    def _seen(self, pages: Sequence[tuple[Work, int, Decoded]], new: Sequence[int]) -> dict[int, Seen]:
+        """Place → what the model made of a page that looked the same, in this file before or anywhere in the library.
 
         By value: what is stored next may drop the picture that it came from.
         """
-        return work.before.get(page.digest) or seen(self.store.db, page.digest)
+        known = seen(self.store.db, {pages[at][2].digest for at in new})
+        found = {at: pages[at][0].before.get(pages[at][2].digest) or known.get(pages[at][2].digest) for at in new}
+        return {at: each for at, each in found.items() if each is not None}
 
     @held()
     def _store(self) -> None:

@@ -6,7 +6,7 @@ And of which pages of a PDF were asked for, where not all were.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from pictocli.protocols import Database
@@ -30,10 +30,12 @@ class Seen(NamedTuple):
     tags: Mapping[str, Mapping[str, float]]
 
 
-def seen(db: Database, digest: bytes) -> Seen | None:
-    """What was made of a picture that looked just the same, if there is one in the library."""
-    row = db.execute(f"{_SEEN} WHERE n.digest = ? LIMIT 1", (digest,)).fetchone()
-    return None if row is None else _seen(row)
+def seen(db: Database, digests: Iterable[bytes]) -> dict[bytes, Seen]:
+    """digest → what was made of a picture that looked just the same, of those that there are in the library."""
+    asked = [(digest,) for digest in digests]
+    known = db.executemany("SELECT digest FROM input WHERE digest = ? LIMIT 1", asked).fetchall()  # seldom any
+    rows = db.executemany(f"{_SEEN} WHERE n.digest = ? LIMIT 1", known)
+    return {row[0]: _seen(row) for row in rows}
 
 
 def seen_in(db: Database, folder_id: int, name: str) -> dict[bytes, Seen]:
@@ -49,12 +51,11 @@ def _seen(row: tuple[bytes, bytes, str, str, str]) -> Seen:
     return Seen(row[1], {category: json.loads(text) for category, text in zip(CATEGORIES, row[2:], strict=True)})
 
 
-def ask_for(db: Database, file_id: int, pages: str | None) -> int:
-    """Remember which pages of a file are wanted, as `Pages` has it; None is all of them. Returns the file's id."""
-    db.execute("DELETE FROM page_range WHERE file_id = ?", (file_id,))
-    if pages is not None:
-        db.execute("INSERT INTO page_range VALUES(?, ?)", (file_id, pages))
-    return file_id
+def ask_for(db: Database, pages: Mapping[int, str | None]) -> None:
+    """Remember which pages of files are wanted, by the files' ids, as `Pages` has it; None is all of them."""
+    db.execute("DELETE FROM page_range WHERE file_id IN (SELECT value FROM json_each(?))", (json.dumps(list(pages)),))
+    wanted = [(file_id, some) for file_id, some in pages.items() if some is not None]
+    db.executemany("INSERT INTO page_range VALUES(?, ?)", wanted)
 
 
 def pages_asked_for(db: Database, folder_id: int, name: str) -> str | None:

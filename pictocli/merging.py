@@ -202,7 +202,7 @@ class Merging(Forgetting):
     ) -> None:
         fields = {name: value for name, value in file.items() if name != "id"}
         row = FileRow(folder_id=folder_id, **(fields | {"name": from_db(file["name"])}))
-        file_id = self._put_file(row, finished=True)
+        file_id = self._put_files({row: True})[row]
         for image_id, page, content_id in images:
             objects, scenes, attributes, metadata, url, indexed_at = self.other.db.execute(
                 "SELECT objects, scenes, attributes, metadata, thumbnail_url, indexed_at FROM image WHERE id = ?",
@@ -214,14 +214,14 @@ class Merging(Forgetting):
                 if new
                 else None
             )
-            self._put_image(file_id, folder_id, page, ours, tags, mean)
+            self._put_images([(file_id, folder_id, page, ours, tags)], mean)
             self.db.execute(
                 "UPDATE image SET metadata = ifnull(metadata, ?), thumbnail_url = ifnull(thumbnail_url, ?),"
                 " indexed_at = ? WHERE file_id = ? AND page = ?",
                 (metadata, url, indexed_at, file_id, page),
             )
             self.contents_taken += new
-        self._drop_other_pages(file_id, [page for _, page, _ in images])
+        self._drop_other_pages({file_id: {page for _, page, _ in images}})
         for (etag,) in self.other.db.execute("SELECT etag FROM validator WHERE file_id = ?", (file["id"],)):
             self.db.execute("INSERT OR REPLACE INTO validator VALUES(?, ?)", (file_id, etag))
         self.files_taken += 1

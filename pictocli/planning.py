@@ -72,7 +72,8 @@ class Planner:
             wanted=str(wanted) if wanted and what.kind == "pdf" else None,
             validator=None if candidate.spooled is None else candidate.spooled.validator,
         )  # fmt: skip
-        moved = known is None and candidate.url is None and self._move(file)
+        held = self.store.holds(what.digest)  # of most files nothing is: one look, where there were several
+        moved = held and known is None and candidate.url is None and self._move(file)
         if moved and what.kind == "pdf":  # what was wanted of it where it lay still is
             kept = pages_asked_for(self.store.db, file.folder_id, file.name)
             wanted = Pages.parse(kept) | (wanted or Pages(())) if kept else None
@@ -83,7 +84,8 @@ class Planner:
         )
         linked: dict[int, int] = {}
         stale: dict[int, int] = {}
-        for (page, page_dpi), (content_id, embedded, thumbnail) in self.store.contents(what.digest).items():
+        contents = self.store.contents(what.digest) if held else {}
+        for (page, page_dpi), (content_id, embedded, thumbnail) in contents.items():
             if page_dpi == dpi and page in pages and embedded:
                 whole = not thumbnails or (thumbnail and self._fits(content_id))
                 whole = whole and not self.options.force

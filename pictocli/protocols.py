@@ -172,7 +172,7 @@ class Database(Protocol):
         """Run a statement of SQLite's SQL. Values are bound as ?, ?1 or :name."""
 
     def executemany(self, statements: str, sequenceofbindings: Iterable[Sequence[Any]]) -> Rows:
-        """Run a statement once for each."""
+        """Run a statement once for each, in their order, and return the rows that it gave, in that order, too."""
 
     def changes(self) -> int:
         """Rows that the last INSERT, UPDATE or DELETE changed, without those of triggers."""

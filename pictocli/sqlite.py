@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ _CODES = (
     "INSERT OR REPLACE INTO code SELECT i.folder_id, i.id, vec_quantize_binary(vec_sub(e.v, ?)) FROM image i"
     " JOIN embedding e ON e.content_id = i.content_id"
 )
+_NO_TAGS = ("{}", "{}", "{}")
 
 
 class SqliteStore(Catalog):
@@ -59,6 +61,14 @@ class SqliteStore(Catalog):
             (folder_id, to_db(name)),
         )
         return found.get is not None
+
+    def holds(self, digest: bytes) -> bool:
+        """Whether there is a file with these bytes, or anything that they decoded to."""
+        found = self.db.execute(
+            "SELECT EXISTS (SELECT 1 FROM file WHERE hash = ?1) OR EXISTS (SELECT 1 FROM content WHERE hash = ?1)",
+            (digest,),
+        )
+        return bool(found.get)
 
     def contents(self, digest: bytes) -> dict[tuple[int, int], tuple[int, bool, bool]]:
         """(page, dpi) → (content id, has an embedding, has a thumbnail) of all that these bytes decoded to."""
@@ -103,93 +113,132 @@ class SqliteStore(Catalog):
     def skip(self, file: FileRow) -> None:
         """Remember a file that is no image, or a broken one, so that it is not opened again. Its images go."""
         with transaction(self.db):
-            file_id = self._put_file(file, finished=True)
+            file_id = self._put_files({file: True})[file]
             self.db.execute("DELETE FROM image WHERE file_id = ?", (file_id,))
 
     def write(self, rows: Sequence[PageRow], finished: Sequence[FinishedFile]) -> None:
         """Store one batch in one transaction. A file's size and time are set when it is finished, and not before."""
         if not rows and not finished:
             return
-        whole = {done.file for done in finished}
-        ids: dict[FileRow, int] = {}
+        # First what has its embedding: a file's new picture drops its old one, which a copy may go on with.
+        rows = sorted(rows, key=lambda row: row.vector is not None)
+        files = dict.fromkeys((row.file for row in rows), False) | dict.fromkeys((done.file for done in finished), True)
         with transaction(self.db):
             mean = self.vector("mean")  # within: another process may just have given the library its codes
-            # First what has its embedding: a file's new picture drops its old one, which a copy may go on with.
-            for row in sorted(rows, key=lambda row: row.vector is not None):
-                if row.file not in ids:
-                    ids[row.file] = self._put_file(row.file, finished=row.file in whole)
-                self._put_image(ids[row.file], row.file.folder_id, row.page, self._put_content(row), row.tags, mean)
-            for done in finished:
-                file_id = ids.get(done.file) or self._put_file(done.file, finished=True)
-                for page, content_id in done.linked.items():
-                    self._put_image(file_id, done.file.folder_id, page, content_id, None, mean)
-                self._drop_other_pages(file_id, [*done.written, *done.linked])
+            ids = self._put_files(files)
+            for part in self._together(rows, ids):
+                contents = zip(part, self._put_contents(part), strict=True)
+                self._put_images(
+                    [(ids[row.file], row.file.folder_id, row.page, held, row.tags) for row, held in contents], mean
+                )
+            linked = [
+                (ids[done.file], done.file.folder_id, *link, None) for done in finished for link in done.linked.items()
+            ]
+            self._put_images(linked, mean)
+            self._drop_other_pages({ids[done.file]: {*done.written, *done.linked} for done in finished})
 
-    def _put_file(self, file: FileRow, *, finished: bool) -> int:
-        size, mtime_ns = (file.size, file.mtime_ns) if finished else (None, None)
-        stored = self.db.execute(
+    def _put_files(self, files: Mapping[FileRow, bool]) -> dict[FileRow, int]:
+        """Insert or update files, each with whether it is finished. Returns their ids."""
+        stored = self.db.executemany(
             "INSERT INTO file(folder_id, name, kind, size, mtime_ns, hash, pages, dpi, reason)"
             " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT(folder_id, name) DO UPDATE SET"
             " kind = ?3, size = ?4, mtime_ns = ?5, hash = ?6, pages = ?7, dpi = ?8, reason = ?9 RETURNING id",
-            (file.folder_id, to_db(file.name), file.kind, size, mtime_ns, file.hash, file.pages, file.dpi, file.reason),
-        )
-        file_id = ask_for(self.db, int(stored.get), file.wanted)
-        if file.validator is not None:
-            self.put_validator(file_id, file.validator if finished else "")
-        return file_id
-
-    def _put_content(self, row: PageRow) -> int:
-        stored = self.db.execute(
-            "INSERT INTO content(hash, page, dpi, width, height, measures, processing_time_ms)"
-            " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT(hash, page, dpi) DO UPDATE SET"
-            " width = ?4, height = ?5, measures = ?6, processing_time_ms = iif(?8, ?7, processing_time_ms)"
-            " RETURNING id",
-            (row.file.hash, row.page, row.file.dpi, row.width, row.height, json.dumps(row.measures),
-             row.processing_time_ms, row.vector is not None),
+            [
+                (file.folder_id, to_db(file.name), file.kind, *((file.size, file.mtime_ns) if whole else (None, None)),
+                 file.hash, file.pages, file.dpi, file.reason)
+                for file, whole in files.items()
+            ],
         )  # fmt: skip
-        content_id = int(stored.get)
-        beside = (("embedding", "v", row.vector), ("thumbnail", "jpeg", row.thumbnail), ("input", "digest", row.digest))
-        for table, column, blob in (*beside, ("fingerprint", "v", row.fingerprint)):
-            if blob is not None:
-                self.db.execute(
-                    f"INSERT INTO {table} VALUES(?1, ?2) ON CONFLICT(content_id) DO UPDATE SET {column} = ?2",
-                    (content_id, blob),
-                )
-        if row.capture is not None:
-            self.db.execute("INSERT OR REPLACE INTO capture VALUES(?, ?, ?, ?, ?)", (content_id, *row.capture))
-        return content_id
+        ids = {file: int(file_id) for file, (file_id,) in zip(files, stored.fetchall(), strict=True)}
+        ask_for(self.db, {file_id: file.wanted for file, file_id in ids.items()})
+        for file, whole in files.items():
+            if file.validator is not None:
+                self.put_validator(ids[file], file.validator if whole else "")
+        return ids
 
-    def _put_image(
-        self, file_id: int, folder_id: int, page: int, content_id: int, tags: Mapping[str, Mapping[str, float]] | None,
-        mean: bytes | None,
-    ) -> None:  # fmt: skip
-        """Insert or update one image row. Without `tags` it takes those of another image with the same content.
+    def _together(self, rows: Sequence[PageRow], ids: Mapping[FileRow, int]) -> list[Sequence[PageRow]]:
+        """The rows that are stored at once: all, or each by itself where one gives a content up that another takes."""
+        new = {(ids[row.file], row.page): (row.file.hash, row.page, row.file.dpi) for row in rows}
+        held = self.db.execute(
+            "SELECT i.file_id, i.page, c.hash, c.page, c.dpi FROM image i JOIN content c ON c.id = i.content_id"
+            " WHERE i.file_id IN (SELECT value FROM json_each(?)) AND i.page IN (SELECT value FROM json_each(?))",
+            tuple(json.dumps(sorted(each)) for each in (set(ids.values()), {row.page for row in rows})),
+        )
+        given_up = {tuple(key) for file_id, page, *key in held if new.get((file_id, page), tuple(key)) != tuple(key)}
+        return [rows] if given_up.isdisjoint(new.values()) else [[row] for row in rows]
 
-        mean: what codes are centred on, where there are any.
+    def _put_contents(self, rows: Sequence[PageRow]) -> list[int]:
+        """Insert or update what pages decode to, with all that is kept of it. Returns their ids."""
+        ids = list[int]()
+        for new, part in groupby(rows, key=lambda row: row.vector is not None):
+            spent = ", processing_time_ms = ?7" if new else ""
+            stored = self.db.executemany(
+                "INSERT INTO content(hash, page, dpi, width, height, measures, processing_time_ms)"
+                " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT(hash, page, dpi) DO UPDATE SET"
+                f" width = ?4, height = ?5, measures = ?6{spent} RETURNING id",
+                [
+                    (row.file.hash, row.page, row.file.dpi, row.width, row.height, json.dumps(row.measures),
+                     row.processing_time_ms)
+                    for row in part
+                ],
+            )  # fmt: skip
+            ids += (int(content_id) for (content_id,) in stored.fetchall())
+        beside = (
+            ("embedding", "v", [row.vector for row in rows]), ("thumbnail", "jpeg", [row.thumbnail for row in rows]),
+            ("input", "digest", [row.digest for row in rows]), ("fingerprint", "v", [row.fingerprint for row in rows]),
+        )  # fmt: skip
+        for table, column, blobs in beside:
+            self.db.executemany(
+                f"INSERT INTO {table} VALUES(?1, ?2) ON CONFLICT(content_id) DO UPDATE SET {column} = ?2",
+                [(content_id, blob) for content_id, blob in zip(ids, blobs, strict=True) if blob is not None],
+            )
+        captures = [(held, *row.capture) for held, row in zip(ids, rows, strict=True) if row.capture is not None]
+        self.db.executemany("INSERT OR REPLACE INTO capture VALUES(?, ?, ?, ?, ?)", captures)
+        return ids
+
+    def _put_images(
+        self, images: Sequence[tuple[int, int, int, int, Mapping[str, Mapping[str, float]] | None]], mean: bytes | None
+    ) -> None:
+        """Insert or update images: (file id, folder id, page, content id, tags).
+
+        Without tags one takes those of another image with the same content. mean: what codes are centred on, where
+        there are any.
         """
-        columns = self._tags_of(content_id) if tags is None else [json.dumps(tags[c]) for c in CATEGORIES]
+        if not images:
+            return
+        held = self._tags_of({content_id for *_, content_id, tags in images if tags is None})
         now = int(time.time())
-        self.db.execute(
+        self.db.executemany(
             "INSERT INTO image(file_id, folder_id, page, content_id, objects, scenes, attributes, indexed_at)"
             " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT(file_id, page) DO UPDATE SET"
             " indexed_at = iif(content_id = ?4, indexed_at, ?8), content_id = ?4, objects = ?5, scenes = ?6,"
             " attributes = ?7",
-            (file_id, folder_id, page, content_id, *columns, now),
-        )
+            [
+                (*where, content_id,
+                 *(held.get(content_id, _NO_TAGS) if tags is None else [json.dumps(tags[c]) for c in CATEGORIES]), now)
+                for *where, content_id, tags in images
+            ],
+        )  # fmt: skip
         if mean is not None:
-            self.db.execute(f"{_CODES} WHERE i.file_id = ? AND i.page = ?", (mean, file_id, page))
+            places = [(mean, file_id, page) for file_id, _, page, *_ in images]
+            self.db.executemany(f"{_CODES} WHERE i.file_id = ? AND i.page = ?", places)
 
-    def _tags_of(self, content_id: int) -> list[str]:
-        row = self.db.execute(
-            "SELECT objects, scenes, attributes FROM image WHERE content_id = ? LIMIT 1", (content_id,)
-        ).fetchone()
-        return list(row) if row else ["{}", "{}", "{}"]
-
-    def _drop_other_pages(self, file_id: int, pages: Sequence[int]) -> None:
-        self.db.execute(
-            "DELETE FROM image WHERE file_id = ? AND page NOT IN (SELECT value FROM json_each(?))",
-            (file_id, json.dumps(list(pages))),
+    def _tags_of(self, contents: Iterable[int]) -> dict[int, tuple[str, ...]]:
+        """Content id → the three columns of an image with it, of those that have one."""
+        rows = self.db.executemany(
+            "SELECT content_id, objects, scenes, attributes FROM image WHERE content_id = ? LIMIT 1",
+            [(content_id,) for content_id in contents],
         )
+        return {content_id: tuple(columns) for content_id, *columns in rows}
+
+    def _drop_other_pages(self, pages: Mapping[int, Collection[int]]) -> None:
+        """Forget all images of files but these pages: file id → pages."""
+        held = self.db.execute(
+            "SELECT file_id, page FROM image WHERE file_id IN (SELECT value FROM json_each(?))",
+            (json.dumps(list(pages)),),
+        ).fetchall()
+        others = [(file_id, page) for file_id, page in held if page not in pages[file_id]]
+        self.db.executemany("DELETE FROM image WHERE file_id = ? AND page = ?", others)
 
     def set_metadata(self, folder_id: int, name: str, metadata: Mapping[str, Any]) -> bool:
         """Pass these fields through with every image of a file. True when that changed something."""

@@ -87,10 +87,10 @@ SCALE_ROWS = (
     ("lance_place", "lance_tables", "postgres_points", "postgres_session", "postgres_tables", "postgres_tokens",
      "ray_cluster", "ray_hands"),
     ("lance_blobs", "lance_head", "lance_indexes", "lance_statements", "lance_store", "postgres_calls",
-     "postgres_nearest", "ray_team"),
+     "postgres_many", "postgres_nearest", "ray_team"),
     ("lance_claims", "lance_compact", "lance_copy", "lance_nearest", "postgres_sql", "postgres_values", "ray_runner"),
     ("lance_connection", "postgres_connection", "postgres_functions", "postgres_opening"),
-    ("lance", "postgres_compact", "postgres_errors"),
+    ("lance", "postgres_compact", "postgres_errors", "postgres_migrations"),
     ("postgres_claims",),
     ("postgres",),
 )  # fmt: skip
@@ -356,7 +356,7 @@ PUT_IN = {
     "connection": {"name", "pragma"},
     "selection": {"_held(others)", "condition.holds", "first.lists", "lists", "order", "scores", "where"},
     "soundness": {"column", "table"},
-    "sqlite": {"column", "table"},
+    "sqlite": {"column", "spent", "table"},
     "staging": {"emptied"},
     "visible": {"name"},
 }

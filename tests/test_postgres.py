@@ -9,16 +9,20 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import numpy as np
+import program
 import pytest
 from checkpoints import save_siglip2
+from forked import picto
 from libraries import clustered
 from numpy.typing import NDArray
 from pictures import scene
@@ -28,10 +32,13 @@ from stores import PASSWORD, fresh, postgres, start, stripped
 
 import pictocli
 from pictocli.databases import connect
+from pictocli.errors import StoreError, TakenError
+from pictocli.filerows import FileRow, PageRow
 from pictocli.protocols import Database
 from pictocli.queries import Queries
-from pictocli.records import ModelSpec
-from pictocli.scale import postgres_nearest, postgres_points
+from pictocli.records import CATEGORIES, ModelSpec
+from pictocli.scale import postgres_migrations, postgres_nearest, postgres_points
+from pictocli.scale.postgres_migrations import MIGRATIONS
 from pictocli.schema import transaction
 from pictocli.selection import Condition
 from pictocli.sqlite import SqliteStore
@@ -458,6 +465,101 @@ def test_points_follow_the_images_through_all_that_changes_them(tmp_path: Path, 
     in_step(4)
 
 
+# -- from an older version ----------------------------------------------------------------------------------------
+
+STEPS = (
+    "CREATE TABLE later(a bigint, v {v}.vector, p {type}); INSERT INTO later VALUES (1)",
+    'ALTER TABLE {s}.later ADD COLUMN b text COLLATE "C"',
+)
+LATER = "SELECT a, b FROM picto.later"
+
+
+def version(name: str) -> int:
+    """What the library says of its tables."""
+    return int(postgres().execute("SELECT version FROM picto.library", name.rpartition("/")[2].partition("?")[0])[0][0])
+
+
+@pytest.fixture
+def older(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A library that holds an image, of a version that is two steps behind this one."""
+    name = fresh()
+    with connect_to(f"{name}?vectors=float32") as db:
+        store = SqliteStore(db)
+        store.require_model(ModelSpec("made-up", "0", DIM, 224, "bilinear", 64, 112.7, -16.8))
+        folder = store.folder_id(store.add_root("/r", "r"), "")
+        assert folder is not None
+        row = FileRow(folder, "a.png", "png", 1, 1, b"a", 1)
+        store.write([PageRow(row, 0, 1, 1, {}, 1.0, VECTORS[0].tobytes(), {c: {} for c in CATEGORIES}, None)], [])
+    monkeypatch.setattr(postgres_migrations, "MIGRATIONS", MIGRATIONS + STEPS)
+    return name
+
+
+@pytest.mark.parametrize("readonly", [False, True], ids=["to-write", "to-read"])
+def test_an_older_library_is_brought_up_to_date_when_it_is_opened(readonly: bool, older: str) -> None:
+    assert version(older) == len(MIGRATIONS)
+    db: Any = connect(older, readonly=readonly)
+    assert db.native(LATER) == [(1, None)]
+    assert db.native("SELECT pg_typeof(p)::text FROM later") == [("vector",)]  # as its points are, not as it is named
+    assert [i for i, _ in Queries(db).nearest(VECTORS[0].tobytes(), None, LIMIT, exact=True)] == [1]
+    assert version(older) == len(MIGRATIONS) + 2
+    db.close()
+    connect(older).close()  # and once
+    assert postgres().execute("SELECT count(*) FROM picto.later", older.rpartition("/")[2]) == [(1,)]
+
+
+def test_a_new_library_takes_every_step(older: str) -> None:
+    with connect_to(f"{older}?schema=new") as db:
+        assert db.native("SELECT a, b FROM new.later") == [(1, None)]
+    assert version(older) == len(MIGRATIONS)
+
+
+def test_of_a_step_that_fails_nothing_stays(older: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(postgres_migrations, "MIGRATIONS", (*MIGRATIONS, STEPS[0], "INSERT INTO nowhere VALUES (1)"))
+        for _ in range(2):
+            with pytest.raises(StoreError, match="nowhere"):
+                connect(older)
+            assert version(older) == len(MIGRATIONS)
+            assert postgres().execute("SELECT to_regclass('picto.later')", older.rpartition("/")[2]) == [(None,)]
+    connect(older).close()
+    assert version(older) == len(MIGRATIONS) + 2
+
+
+def test_of_two_who_open_an_older_library_one_brings_it_up_to_date(older: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = (*MIGRATIONS, STEPS[0] + "; SELECT pg_sleep(0.5)", STEPS[1])
+    monkeypatch.setattr(postgres_migrations, "MIGRATIONS", slow)
+    with ThreadPoolExecutor(2) as pool:
+        opened = [pool.submit(connect, older) for _ in range(2)]
+        for db in [each.result() for each in opened]:
+            assert db.native(LATER) == [(1, None)]  # type: ignore[attr-defined]
+            db.close()
+    assert version(older) == len(slow)
+
+
+def test_an_older_library_waits_for_who_writes(older: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgres_migrations, "PATIENCE", "50ms")
+    with monkeypatch.context() as patch:
+        patch.setattr(postgres_migrations, "MIGRATIONS", MIGRATIONS)
+        writer = connect(older)
+    with transaction(writer), pytest.raises(TakenError, match="locked by another program"):
+        connect(older)
+    writer.close()
+    connect(older).close()
+    assert version(older) == len(MIGRATIONS) + 2
+
+
+def test_who_may_not_bring_a_library_up_to_date_is_told_who_may(older: str) -> None:
+    database = older.rpartition("/")[2]
+    postgres().execute(
+        "GRANT USAGE ON SCHEMA picto TO guarded; GRANT ALL ON ALL TABLES IN SCHEMA picto TO guarded", database
+    )
+    with pytest.raises(StoreError, match=r"made by an older picto.*permission denied") as refused:
+        connect(postgres().dsn(database, "guarded", PASSWORD))
+    assert "as the user who made it" in str(refused.value.hint)
+    assert PASSWORD not in str(refused.value)
+    assert version(older) == len(MIGRATIONS)
+
+
 # -- what cannot be used ------------------------------------------------------------------------------------------
 
 
@@ -524,6 +626,19 @@ def empty(_: Path) -> Iterator[str]:
     yield fresh()
 
 
+@pytest.fixture(scope="module")
+def forked() -> Iterator[None]:
+    """The program, forked from a process that has imported what it needs: a run takes a tenth of the time."""
+    with (
+        tempfile.TemporaryDirectory(prefix="picto") as folder,
+        picto(Path(folder), ["pictocli.scale.postgres"]) as script,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr(program, "PICTO", script)
+        yield
+
+
+@pytest.mark.usefixtures("forked")
 @pytest.mark.parametrize(
     ("made", "command", "said", "remedy"),
     [

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from forked import picto
 from pictures import scene
-from program import PICTO, environment, run
+from program import environment
 from stores import PASSWORD, Server, fresh, start
 
 import pictocli
@@ -24,6 +27,11 @@ from pictocli.errors import StoreError
 
 COUNT = 20
 _PATIENCE = 60  # seconds that a run may take to write its first pictures
+MODULES = (
+    "pictocli.scale.postgres", "pictocli.siglip", "pictocli.tower",
+    "transformers.models.siglip.image_processing_siglip", "transformers.models.siglip.modeling_siglip",
+    "transformers.models.siglip.tokenization_siglip",
+)  # fmt: skip
 POINTS = (
     "SELECT count(*), count(*) FILTER (WHERE p.v = e.v::halfvec) FROM picto.image i"
     " JOIN picto.embedding e ON e.content_id = i.content_id FULL JOIN picto.point p ON p.image_id = i.id"
@@ -41,12 +49,40 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return [base / "ours", base / "theirs", base / "one"]
 
 
-@pytest.fixture
-def server() -> Iterator[Server]:
-    """A server that a test may kill."""
+@pytest.fixture(scope="module")
+def started() -> Iterator[Server]:
     made = start()
     yield made
     made.stop()
+
+
+@pytest.fixture
+def server(started: Server) -> Server:
+    """A server that a test may kill."""
+    if not started.answers():
+        started.start()
+    return started
+
+
+@pytest.fixture(scope="module")
+def program() -> Iterator[Path]:
+    """The program, forked from a process that has imported all that it needs: a run takes a second, and not six."""
+    with tempfile.TemporaryDirectory(prefix="picto") as folder, picto(Path(folder), MODULES) as script:
+        yield script
+
+
+@pytest.fixture
+def indexing(server: Server, program: Path, model: str) -> Iterator[Callable[[str, Path], Indexing]]:
+    """Begins a run of `picto index` in a library, of a folder. None of them outlives the test."""
+    begun: list[Indexing] = []
+
+    def begin(name: str, folder: Path) -> Indexing:
+        begun.append(Indexing(server, program, name, folder, model))
+        return begun[-1]
+
+    yield begin
+    for each in begun:
+        each.kill()
 
 
 def begun(server: Server, pictures: list[Path], model: str, name: str | None = None) -> str:
@@ -57,27 +93,42 @@ def begun(server: Server, pictures: list[Path], model: str, name: str | None = N
     return name
 
 
+def _pids(db: psycopg.Connection[Any]) -> set[int]:
+    """The processes of picto that are connected to this database, by what they say of themselves."""
+    names = db.execute(
+        "SELECT application_name FROM pg_stat_activity WHERE datname = current_database()"
+        " AND application_name LIKE 'picto %'"
+    )
+    return {int(name.removeprefix("picto ").partition("@")[0]) for (name,) in names}
+
+
 class Indexing:
     """A run of `picto index`, one picture a batch, stopped after the first few were written."""
 
-    def __init__(self, server: Server, name: str, folder: Path, model: str) -> None:
+    def __init__(self, server: Server, program: Path, name: str, folder: Path, model: str) -> None:
         self.server, self.database = server, name.rpartition("/")[2].partition("?")[0]
         self.command = [
-            "index", str(folder), "--db", name, "--model", model, "--device", "cpu", "--workers", "0",
+            program, "index", str(folder), "--db", name, "--model", model, "--device", "cpu", "--workers", "0",
         ]  # fmt: skip
-        self.process = subprocess.Popen(
-            [PICTO, *self.command, "--batch-size", "1"], stderr=subprocess.PIPE, env=environment()
-        )
-        until = time.monotonic() + _PATIENCE
-        while self.stored() < 4:
-            assert self.process.poll() is None, self.process.communicate()
-            assert time.monotonic() < until
-            time.sleep(0.02)
-        self.process.send_signal(signal.SIGSTOP)
+        with psycopg.connect(server.dsn(self.database), autocommit=True) as watching:
+            before = _pids(watching)
+            started = watching.execute("SELECT count(*) FROM picto.embedding").fetchone()
+            self.process = subprocess.Popen(
+                [*self.command, "--batch-size", "1"], stderr=subprocess.PIPE, env=environment()
+            )
+            until = time.monotonic() + _PATIENCE
+            while watching.execute("SELECT count(*) - %s < 3 FROM picto.embedding", started).fetchone() == (True,):
+                assert self.process.poll() is None, self.process.communicate()
+                assert time.monotonic() < until
+                time.sleep(0.005)
+            (self.pid,) = _pids(watching) - before
+            os.kill(self.pid, signal.SIGSTOP)
 
-    def stored(self) -> int:
-        """Embeddings in the library."""
-        return int(self.rows("SELECT count(*) FROM picto.embedding")[0][0])
+    def kill(self) -> None:
+        """Kill it, unless it has ended."""
+        if self.process.poll() is None:
+            os.kill(self.pid, signal.SIGKILL)
+            self.process.communicate()
 
     def rows(self, statement: str) -> list[Any]:
         """What the server says."""
@@ -85,7 +136,7 @@ class Indexing:
 
     def ended(self) -> tuple[int, str]:
         """Its exit status and what it said, when it has been told to go on."""
-        self.process.send_signal(signal.SIGCONT)
+        os.kill(self.pid, signal.SIGCONT)
         said = self.process.communicate()[1].decode()
         assert "Traceback" not in said, said
         return self.process.returncode, said
@@ -95,10 +146,10 @@ class Indexing:
         kept = "SELECT content_id, xmin::text FROM picto.embedding ORDER BY 1"
         before = self.rows(kept)
         assert 4 <= len(before) < COUNT
-        ran = run(*self.command)
-        assert ran.code == 0, ran.err
-        found = re.search(r"Indexed (\d+) image", ran.err)
-        assert found, ran.err
+        ran = subprocess.run(self.command, capture_output=True, text=True, env=environment(), check=False)
+        assert ran.returncode == 0, ran.stderr
+        found = re.search(r"Indexed (\d+) image", ran.stderr)
+        assert found, ran.stderr
         assert (
             COUNT + 1 - len(before) <= int(found[1]) <= COUNT + 2 - len(before)
         )  # one whose file was still to be ended
@@ -111,40 +162,39 @@ class Indexing:
 
 
 def test_a_server_that_is_killed_ends_an_index_run_clearly_and_the_next_one_completes_it(
-    server: Server, pictures: list[Path], model: str
+    server: Server, pictures: list[Path], model: str, indexing: Callable[[str, Path], Indexing]
 ) -> None:
     name = fresh(server)
     database = name.rpartition("/")[2]
     server.execute("CREATE EXTENSION vector", database)
     server.execute(f"GRANT ALL ON DATABASE {database} TO guarded")
     guarded = begun(server, pictures, model, server.dsn(database, "guarded", PASSWORD))
-    indexing = Indexing(server, guarded, pictures[0], model)
+    run = indexing(guarded, pictures[0])
     server.kill()
-    code, said = indexing.ended()
+    code, said = run.ended()
     assert code == 3
     assert re.search(r"^error: .*(connection|server).*", said, re.MULTILINE), said
     assert len(re.findall("^error: ", said, re.MULTILINE)) == 1
     assert re.search(r"^hint: .+", said, re.MULTILINE), said
     assert PASSWORD not in said
     server.start()
-    indexing.resumed()
+    run.resumed()
 
 
 def test_an_index_run_that_is_killed_is_completed_by_the_next_one(
-    server: Server, pictures: list[Path], model: str
+    server: Server, pictures: list[Path], model: str, indexing: Callable[[str, Path], Indexing]
 ) -> None:
-    indexing = Indexing(server, begun(server, pictures, model), pictures[0], model)
-    indexing.process.kill()
-    indexing.process.communicate()
-    indexing.resumed()
+    run = indexing(begun(server, pictures, model), pictures[0])
+    run.kill()
+    run.resumed()
 
 
 def test_two_who_index_different_folders_at_once_both_complete(
-    server: Server, pictures: list[Path], model: str
+    server: Server, pictures: list[Path], model: str, indexing: Callable[[str, Path], Indexing]
 ) -> None:
     name = begun(server, pictures, model)
-    first = Indexing(server, name, pictures[0], model)
-    second = Indexing(server, name, pictures[1], model)  # while the first holds its root
+    first = indexing(name, pictures[0])
+    second = indexing(name, pictures[1])  # while the first holds its root
     assert first.process.poll() is None
     assert [first.ended()[0], second.ended()[0]] == [0, 0]
     assert first.rows(POINTS) == [(2 * COUNT + 1,) * 2]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 import stores
+from psycopg.raw_cursor import RawCursor
 
 from pictocli import databases, schema
 from pictocli.catalog import Catalog
@@ -18,12 +20,13 @@ from pictocli.conditions import compared
 from pictocli.errors import StoreError, TakenError
 from pictocli.expressions import parse
 from pictocli.fields import Fields, literal, path_of, value
-from pictocli.filerows import FileRow, PageRow
+from pictocli.filerows import FileRow, FinishedFile, PageRow
 from pictocli.protocols import Database
 from pictocli.queries import Queries
 from pictocli.records import ModelSpec, Scope
 from pictocli.scale.postgres_calls import path_of as names_of
 from pictocli.scale.postgres_connection import PostgresConnection
+from pictocli.scale.postgres_many import together
 from pictocli.scale.postgres_opening import shown, target
 from pictocli.scale.postgres_sql import index_name, translated
 from pictocli.scale.postgres_values import field_key
@@ -79,6 +82,18 @@ FIELD = value("i.metadata", "?")
             "INSERT INTO content ( hash , page , dpi ) VALUES ( $1 , 0 , 0 ) ON CONFLICT ( hash , page , dpi )"
             " DO UPDATE SET width = content.width RETURNING id", (0,), id="upsert",
         ),
+        pytest.param(
+            "INSERT INTO file(folder_id, name, size) VALUES(?1, ?2, ?3) ON CONFLICT(folder_id, name) DO UPDATE SET"
+            " size = iif(size = ?3, ?3 + 1, ?4)",
+            "INSERT INTO file ( folder_id , name , size ) VALUES ( $1 , $2 , $3 ) ON CONFLICT ( folder_id , name )"
+            " DO UPDATE SET size = ( CASE WHEN file.size = excluded.size THEN excluded.size + 1 ELSE $4 END )",
+            (0, 1, 2, 3), id="upsert-of-what-is-bound",
+        ),
+        pytest.param(
+            "INSERT INTO embedding VALUES(?1, ?2) ON CONFLICT(content_id) DO UPDATE SET v = ?2",
+            "INSERT INTO embedding VALUES ( $1 , $2 ) ON CONFLICT ( content_id ) DO UPDATE SET v = excluded.v", (0, 1),
+            id="upsert-without-names",
+        ),
         pytest.param("INSERT INTO tag(name) VALUES(?)", "INSERT INTO tag ( name ) VALUES ( $1 ) RETURNING id", (0,),
                      id="last-id"),
         pytest.param("SELECT rowid FROM capture WHERE rowid > 3", "SELECT content_id FROM capture WHERE content_id > 3",
@@ -108,6 +123,32 @@ FIELD = value("i.metadata", "?")
 def test_translated(sqlite: str, postgres: str, takes: tuple[int | str, ...]) -> None:
     (statement,) = translated(sqlite, "picto")
     assert (statement.sql, statement.takes) == (postgres, takes)
+
+
+@pytest.mark.parametrize(
+    ("sql", "rows", "made"),
+    [
+        pytest.param(
+            "INSERT INTO embedding VALUES(?1, ?2) ON CONFLICT(content_id) DO UPDATE SET v = ?2", [(1, "a"), (2, "a")],
+            [("INSERT INTO embedding VALUES ( $1 , $2 ), ( $3 , $4 ) ON CONFLICT ( content_id )"
+              " DO UPDATE SET v = excluded.v", [(1, "a"), (2, "a")])], id="two",
+        ),
+        pytest.param(
+            "INSERT OR REPLACE INTO validator VALUES(?, ?)", [(1, "a"), (2, "a"), (1, "b")],
+            [("INSERT INTO validator VALUES ( $1 , $2 ), ( $3 , $4 ) ON CONFLICT (file_id)"
+              " DO UPDATE SET etag = excluded.etag", [(1, "a"), (2, "a")]),
+             ("INSERT INTO validator VALUES ( $1 , $2 ) ON CONFLICT (file_id) DO UPDATE SET etag = excluded.etag",
+              [(1, "b")])], id="one-replaces-another",
+        ),
+        pytest.param("INSERT INTO validator VALUES(?, ?) ON CONFLICT(file_id) DO UPDATE SET etag = ?3", [], None,
+                     id="a-value-of-no-column"),
+        pytest.param("UPDATE validator SET etag = ?", [], None, id="no-insert"),
+        pytest.param("INSERT INTO validator SELECT id, ? FROM file", [], None, id="rows-of-a-query"),
+    ],
+)  # fmt: skip
+def test_rows_that_go_together(sql: str, rows: list[tuple[Any, ...]], made: Any) -> None:
+    found = together(translated(sql, "picto")[0].sql, rows)
+    assert (None if found is None else list(found)) == made
 
 
 @pytest.mark.parametrize(
@@ -380,6 +421,104 @@ def test_many_rows_go_by_copy_or_one_by_one(server: PostgresConnection) -> None:
         assert db.execute("SELECT n FROM tag WHERE id = 1").get == 1 - 5
 
 
+def test_each_of_many_gives_its_rows_in_their_order(server: PostgresConnection) -> None:
+    put = (
+        "INSERT INTO file(folder_id, name, kind, size) VALUES(1, ?1, 'png', ?2) ON CONFLICT(folder_id, name)"
+        " DO UPDATE SET size = ifnull(size, 0) + ?2 RETURNING id, size"
+    )
+    names = [(f"{at % 250:03}", at) for at in range(260)]  # the last ten are there by then
+    for db in both(server):
+        filled(db, [("000", None)])
+        assert len(db.execute("SELECT v FROM embedding").fetchall()) == 1
+        with transaction(db):
+            stored = db.executemany(put, names).fetchall()
+        assert stored == [(at % 250 + 1, at + at % 250 * (at >= 250)) for at in range(260)]
+        assert len(db.execute("SELECT v FROM embedding").fetchall()) == 1  # a pipeline goes on as a stream was read
+        found = db.executemany("SELECT id, size FROM file WHERE name = ?", [("004",), ("none",), ("002",), ("004",)])
+        assert found.fetchall() == [(5, 258), (3, 254), (5, 258)]
+        assert db.executemany("SELECT id FROM file WHERE name = ?", []).fetchall() == []
+
+
+def pages(db: Database, named: Sequence[tuple[str, bytes]]) -> list[PageRow]:
+    """Pages of files of these names, with these hashes."""
+    folder = SqliteStore(db).folder_id(1, "")
+    assert folder is not None
+    tags = {"objects": {"a": 0.5}, "scenes": {}, "attributes": {}}
+    return [
+        PageRow(
+            FileRow(folder, name, "png", 1, 1, digest, 1),
+            0,
+            3,
+            4,
+            {},
+            1.5,
+            struct.pack("<4f", *digest),
+            tags,
+            digest,
+            digest,
+        )
+        for name, digest in named
+    ]
+
+
+def test_a_batch_of_any_size_is_as_many_statements(server: PostgresConnection, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent, execute, executemany = list[str](), RawCursor.execute, RawCursor.executemany
+
+    def counted(real: Any) -> Any:
+        def run(self: Any, query: Any, *arguments: Any, **options: Any) -> Any:
+            sent.append(query)
+            return real(self, query, *arguments, **options)
+
+        return run
+
+    filled(server, [("a.png", None)])
+    numbers = []
+    for count in (2, 40):
+        sent.clear()
+        rows = pages(server, [(f"{count} {at}.png", b"%02d%02d" % (count, at)) for at in range(count)])
+        with monkeypatch.context() as patch:
+            patch.setattr(RawCursor, "execute", counted(execute))
+            patch.setattr(RawCursor, "executemany", counted(executemany))
+            SqliteStore(server).write(rows, [FinishedFile(row.file, [0]) for row in rows])
+        numbers.append(len(sent))
+    assert 5 < numbers[0] == numbers[1] < 20
+    assert server.execute("SELECT count(*) FROM image").get == 43
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        pytest.param("aa bb cc", "ab ba cd", id="two-change-places"),
+        pytest.param("aa bb cc", "ab bc ca de", id="three-change-places"),
+        pytest.param("aa bb cc", "ab dd", id="one-is-given-up"),
+        pytest.param("aa ba cc", "ad be fa ga", id="copies"),
+    ],
+)
+def test_what_a_batch_leaves_is_what_its_pages_leave_one_after_the_other(
+    server: PostgresConnection, first: str, then: str
+) -> None:
+    """Names and hashes, of a letter each: a content that one file gives up may be that of another one of the batch."""
+    left = []
+    for at_once in (True, False):
+        for db in both(server):
+            if db.execute("SELECT count(*) FROM root").get == 0:
+                filled(db, [])
+            for batch in (first, then):
+                rows = pages(db, [(name, digest.encode() * 4) for name, digest in batch.split()])
+                for part in [rows] if at_once else [[row] for row in rows]:
+                    SqliteStore(db).write(part, [FinishedFile(row.file, [0]) for row in part])
+            shown = (
+                "SELECT f.name, i.id, c.hash, e.v, t.jpeg, n.digest FROM image i JOIN file f ON f.id = i.file_id"
+                " JOIN content c ON c.id = i.content_id JOIN embedding e ON e.content_id = c.id"
+                " JOIN thumbnail t ON t.content_id = c.id JOIN input n ON n.content_id = c.id ORDER BY 1"
+            )
+            counts = [db.execute(f"SELECT count(*) FROM {table}").get for table in ("file", "content", "image")]
+            left.append((db.execute(shown).fetchall(), counts))
+            db.execute("DELETE FROM file")
+    assert left == [left[0]] * 4
+    assert [row[0] for row in left[0][0]] == sorted({each[0] for each in f"{first} {then}".split()})
+
+
 def test_a_long_answer_waits_while_others_are_asked(server: PostgresConnection) -> None:
     many = 3500
     with transaction(server):
@@ -391,6 +530,10 @@ def test_a_long_answer_waits_while_others_are_asked(server: PostgresConnection) 
     other = server.execute("SELECT text, v FROM text_embedding ORDER BY text DESC")
     assert next(other)[0] == f"{many - 1:05}"
     del other  # nobody reads the rest of it
+    third = server.execute("SELECT text, v FROM text_embedding")
+    found = server.executemany("SELECT v FROM text_embedding WHERE text = ?", [("00002",), ("00001",)])
+    assert found.fetchall() == [(b"\0\0\2",), (b"\0\0\1",)]
+    assert len(third.fetchall()) == many
     assert server.execute("SELECT count(*) FROM text_embedding").get == many
     assert [first, *rows] == [(f"{at:05}", at.to_bytes(3)) for at in range(many)]
 
@@ -444,7 +587,7 @@ def test_savepoints(server: PostgresConnection) -> None:
 
 
 def test_one_writer_at_a_time(server: PostgresConnection, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pictocli.scale.postgres_session._PATIENCE", "50ms")
+    monkeypatch.setattr("pictocli.scale.postgres_session.PATIENCE", "50ms")
     other = other_of(server, name)
     with transaction(server):
         server.execute("INSERT INTO dataset(name) VALUES('a')")

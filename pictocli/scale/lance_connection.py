@@ -101,6 +101,8 @@ class LanceConnection(Connection):
         found = self._known(statements)
         rows = (self._put(found, each) for each in sequenceofbindings)
         if found.kind != "WRITE":
+            if not self.in_transaction:
+                self._follow(_LOOK)
             return super().executemany(found.text, rows, **options)
         return self._in_transaction(lambda: super(LanceConnection, self).executemany(found.text, rows, **options))
 

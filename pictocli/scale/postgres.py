@@ -16,20 +16,20 @@ from pictocli.scale.postgres_claims import claimed
 from pictocli.scale.postgres_compact import compact
 from pictocli.scale.postgres_connection import PostgresConnection
 from pictocli.scale.postgres_errors import translated
-from pictocli.scale.postgres_functions import FUNCTIONS
-from pictocli.scale.postgres_nearest import Points, tables
+from pictocli.scale.postgres_migrations import bring_up_to_date, latest, make
+from pictocli.scale.postgres_nearest import Points
 from pictocli.scale.postgres_opening import Target, open_server, settle, shown, target
 from pictocli.scale.postgres_session import quoted
-from pictocli.scale.postgres_tables import TABLES
 
 __all__ = ["claimed", "compact", "connect", "exists", "full", "identity", "shown", "size", "translated"]
 
-_VERSION = 1  # of the tables
 _MADE = "SELECT pg_advisory_xact_lock(hashtextextended('picto makes ' || %s, 0))"
 
 
 def connect(name: str, *, create: bool = False, readonly: bool = False, page_size: int = 16384) -> PostgresConnection:  # noqa: ARG001 - of files
-    """Open the library of this name, making it where asked to. page_size: of files, which this is none.
+    """Open the library of this name, making it where asked to; an older one is brought up to date, to be read, too.
+
+    page_size: of files, which this is none.
 
     Raises StoreError when there is none and `create` is off, when its server cannot be reached or is too old, when the
     schema is another program's, or newer than this picto.
@@ -81,7 +81,10 @@ def size(name: str) -> int:
 
 
 def _recognise(server: psycopg.Connection[Any], where: Target, *, create: bool) -> None:
-    """See that picto's library is there, or make it. Raises StoreError where it is not, and may not be made."""
+    """See that picto's library is there, and up to date, or make it.
+
+    Raises StoreError where it is not, and may not be made.
+    """
     version = _version(server, where)
     if version is None:
         if not create:
@@ -90,8 +93,10 @@ def _recognise(server: psycopg.Connection[Any], where: Target, *, create: bool) 
             )
         _create(server, where)
         settle(server, where)
-    elif version > _VERSION:
+    elif version > latest():
         raise StoreError(f"{shown(where.name)} was made by a newer picto", "pip install --upgrade pictocli")
+    elif version < latest():
+        bring_up_to_date(server, where, _extension(server, where))
 
 
 def _version(server: psycopg.Connection[Any], where: Target) -> int | None:
@@ -128,12 +133,7 @@ def _create(server: psycopg.Connection[Any], where: Target) -> None:
             return  # another process was faster
         extension = _extension(server, where)
         server.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(where.schema)}".encode())
-        path = f"{quoted(where.schema)}, {quoted(extension)}, pg_temp"  # last: a temporary table is none of its own
-        server.execute("SELECT set_config('search_path', %s, true)", (path,))
-        for script in (FUNCTIONS, TABLES, tables(where.vectors)):
-            made = script.replace("{s}", quoted(where.schema)).replace("{v}", quoted(extension))
-            server.execute(made.encode())
-        server.execute("INSERT INTO library VALUES (%s, 0)", (_VERSION,))
+        make(server, where, extension)
 
 
 def _extension(server: psycopg.Connection[Any], where: Target) -> str:

@@ -11,10 +11,11 @@ from typing import Any
 
 import psycopg
 from psycopg import errors
-from psycopg.pq import ExecStatus
+from psycopg.pq import ExecStatus, Format
 from psycopg.raw_cursor import RawCursor
 
 from pictocli.protocols import Neighbours
+from pictocli.scale.postgres_many import together
 from pictocli.scale.postgres_session import Rows, Session, quoted
 from pictocli.scale.postgres_sql import Statement, index_name, translated
 from pictocli.scale.postgres_tables import COLUMNS, TRIGGERS
@@ -54,29 +55,32 @@ class PostgresConnection(Session):
         return rows
 
     def executemany(self, statements: str, sequenceofbindings: Iterable[Sequence[Any]]) -> Rows:
-        """Run a statement once for each; rows that are only put into a table go there as a stream (COPY)."""
+        """Run a statement once for each, and return all rows that it gave.
+
+        Rows that are only put into a table go there as a stream (COPY), those that replace others many at a time.
+        """
         (statement,) = self._translated(statements)
-        with self._writing() if statement.writes else contextlib.nullcontext():
-            plain = _PLAIN.fullmatch(statement.sql)
+        given = iter(sequenceofbindings)
+        first = next(given, None)
+        if first is None:
+            return Rows()
+        rows = ([each[key] for key in statement.takes] for each in itertools.chain([first], given))  # type: ignore[index]
+        if not statement.writes:
+            asked = list(rows)
+            return self._again(lambda: Rows(self._each(statement.sql, asked, self._kinds_of(statement))))
+        with self._writing():
+            kinds = self._kinds_of(statement)
             sql = statement.sql.removesuffix(" RETURNING id") if statement.returns_id else statement.sql
-            kinds, done = self._kinds_of(statement), 0
-            taken = ([each[key] for key in statement.takes] for each in sequenceofbindings)  # type: ignore[index]
-            self._settle()
+            plain, many = _PLAIN.fullmatch(statement.sql), together(sql, rows)
             if plain:
                 into = plain[1] if "(" in plain[1] else f"{plain[1]}({', '.join(COLUMNS[statement.table])})"
-                with RawCursor(self._native) as cursor:
-                    with cursor.copy(f"COPY {into} FROM STDIN (FORMAT BINARY)".encode()) as copy:
-                        for row in taken:
-                            copy.write_row([packed(value, kind) for value, kind in zip(row, kinds, strict=True)])
-                    done = cursor.rowcount
-            else:
-                rows = ([bound(value, kind) for value, kind in zip(row, kinds, strict=True)] for row in taken)
-                while batch := list(itertools.islice(rows, _BATCH)):
-                    with RawCursor(self._native) as cursor:
-                        cursor.executemany(sql, batch)
-                        done += cursor.rowcount
-            self._changed(done)
-        return Rows()
+                return self._copy(into, rows, kinds)
+            if many is None:
+                return Rows(self._each(sql, rows, kinds))
+            found = list[Any]()
+            for text, part in many:
+                found += self._each(text, [[value for row in part for value in row]], kinds * len(part))
+            return Rows(found)
 
     def translation(self, statement: str, bindings: Bindings = None) -> tuple[str, list[Any]]:
         """A statement of SQLite's SQL and its values, as `native` takes them."""
@@ -191,6 +195,38 @@ class PostgresConnection(Session):
         if statement.returns_id and found:
             self._last = found[-1][0]
         return Rows(() if statement.returns_id else found)
+
+    def _copy(self, into: str, rows: Iterable[Sequence[Any]], kinds: Sequence[int]) -> Rows:
+        self._settle()
+        with RawCursor(self._native) as cursor:
+            with cursor.copy(f"COPY {into} FROM STDIN (FORMAT BINARY)".encode()) as copy:
+                for row in rows:
+                    copy.write_row([packed(value, kind) for value, kind in zip(row, kinds, strict=True)])
+            self._changed(cursor.rowcount)
+        return Rows()
+
+    def _each(self, sql: str, rows: Iterable[Sequence[Any]], kinds: Sequence[int]) -> list[Any]:
+        """Run a statement once for each of these rows, and return the rows that it gave."""
+        self._settle()
+        found, done = list[Any](), 0
+        changes = sql.startswith(_CHANGES)
+        returning = not changes or " RETURNING " in sql
+        made = ([bound(value, kind) for value, kind in zip(row, kinds, strict=True)] for row in rows)
+        while batch := list(itertools.islice(made, _BATCH)):
+            with RawCursor(self._native) as cursor:
+                cursor.format = Format.BINARY
+                if len(batch) == 1:
+                    cursor.execute(sql, batch[0], prepare=False)
+                else:
+                    if returning:  # libpq 18 takes the mode of a stream into a pipeline that comes next
+                        self._native.pgconn.exec_(b"")
+                    cursor.executemany(sql, batch, returning=returning)
+                done += cursor.rowcount
+                for result in cursor.results() if returning else ():
+                    found += result.fetchall()
+        if changes:
+            self._changed(done)
+        return found
 
     def _values(self, statement: Statement, bindings: Sequence[Any] | Mapping[str, Any]) -> list[Any]:
         taken = [bindings[key] for key in statement.takes]  # type: ignore[index]

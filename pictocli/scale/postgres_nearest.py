@@ -17,10 +17,10 @@ from typing import Any
 from pictocli.catalog import EXACT_BELOW
 from pictocli.protocols import Passing
 from pictocli.scale import postgres_points
-from pictocli.scale.postgres_points import Server, tables
+from pictocli.scale.postgres_points import Server
 from pictocli.stored import require
 
-__all__ = ["Points", "tables"]
+__all__ = ["Points"]
 
 # Images that are asked for are compared one by one where they are few: an index that gives 300 of those that pass
 # looks at 300 * all / passing of all, which takes longer than comparing with those that pass below this many:

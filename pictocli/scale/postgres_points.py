@@ -16,7 +16,7 @@ from psycopg import errors
 from pictocli.catalog import EXACT_BELOW
 from pictocli.protocols import Database
 
-__all__ = ["Server", "build", "tables"]
+__all__ = ["POINTS", "Server", "build"]
 
 _MOST_DIMS = {"halfvec": 4000, "vector": 2000}  # that pgvector puts into an HNSW index
 _BYTES = {"halfvec": 2, "vector": 4}
@@ -25,7 +25,7 @@ _MEMORY = (64, 2048)  # MB that building takes at least and at most: what does n
 _WORKERS = 4  # that build an index beside the first; the server has the last word (max_parallel_workers)
 
 # toast_tuple_target: a vector of up to 2,000 floats stays in its row, where comparing with every one reads it in turn.
-_TABLES = """
+POINTS = """
 ALTER TABLE embedding SET (toast_tuple_target = 8160);
 CREATE TABLE point(image_id bigint NOT NULL, dataset_id bigint NOT NULL, folder_id bigint NOT NULL, v {type} NOT NULL,
   PRIMARY KEY(dataset_id, image_id)) PARTITION BY LIST (dataset_id);
@@ -100,6 +100,7 @@ END $$;
 CREATE TRIGGER point_moved AFTER UPDATE OF folder_id, content_id ON image FOR EACH ROW
   WHEN (old.folder_id <> new.folder_id OR old.content_id <> new.content_id) EXECUTE FUNCTION point_moved();
 """
+"""Makes the table of points, after the tables that are SQLite's, too. {type}: pgvector's type, halfvec or vector."""
 
 
 class Server(Database, Protocol):
@@ -110,15 +111,6 @@ class Server(Database, Protocol):
 
     def translation(self, statement: str, bindings: Any = None) -> tuple[str, list[Any]]:
         """A statement of SQLite's SQL and its values, as `native` takes them."""
-
-
-def tables(vectors: str = "halfvec") -> str:
-    """What makes the table of points, after the tables that are SQLite's, too, in the schema that comes first.
-
-    vectors: pgvector's type of which they are: halfvec, float16, or vector, float32, of twice the size.
-    """
-    assert vectors in _BYTES
-    return _TABLES.replace("{type}", vectors)
 
 
 def build(db: Server) -> None:

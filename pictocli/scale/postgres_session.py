@@ -17,17 +17,22 @@ import psycopg
 from psycopg import errors
 from psycopg.raw_cursor import RawCursor
 
-__all__ = ["Rows", "Session", "quoted"]
+__all__ = ["PATIENCE", "Rows", "Session", "quoted", "writers"]
 
 T = TypeVar("T")
 _TOGETHER = 100  # changes that are sent before an answer is waited for: 1 MB with their thumbnails
-_PATIENCE = "5s"  # that a lock is waited for
+PATIENCE = "5s"  # that a lock is waited for
 _numbers = itertools.count(1)
 
 
 def quoted(name: str) -> str:
     """A name as SQL takes it."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def writers(schema: str) -> int:
+    """The number of the lock that a library's writer holds, for the length of a transaction."""
+    return int.from_bytes(sha256(f"picto writes {schema}".encode()).digest()[:8], signed=True)
 
 
 class Rows:
@@ -72,7 +77,7 @@ class Session:
         self._changes = self._total = 0
         self._waiting: list[tuple[str, list[Any]]] = []  # what is to be written before anything else is asked
         self._stream: tuple[weakref.ref[Rows], Iterator[Any]] | None = None
-        self._lock = int.from_bytes(sha256(f"picto writes {schema}".encode()).digest()[:8], signed=True)
+        self._lock = writers(schema)
 
     def __del__(self) -> None:
         if hasattr(self, "_native"):
@@ -172,7 +177,7 @@ class Session:
         """Be the only writer until the transaction ends. Raises psycopg's LockNotAvailable when another one is long."""
         if not self.writable:
             raise errors.ReadOnlySqlTransaction("the library was opened to read")
-        self._plain(f"SET LOCAL lock_timeout = '{_PATIENCE}'")
+        self._plain(f"SET LOCAL lock_timeout = '{PATIENCE}'")
         self._plain(f"SELECT pg_advisory_xact_lock({self._lock})")
         self._plain("SET LOCAL lock_timeout = 0")
         self._locked = True

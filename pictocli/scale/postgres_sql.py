@@ -256,8 +256,17 @@ def _conflicts(found: list[str], table: str) -> list[str]:
     at, columns = found.index("SET", found.index("DO")) + 1, COLUMNS[table]
     end = found.index("RETURNING") if "RETURNING" in found else len(found)
     parts, _ = arguments(["(", *found[at:end], ")"], 0)
+    put = _put(found, table)
     sets: list[str] = []
     for target, *rest in parts:  # a column of the row that is there, where SQLite takes its bare name for that
-        named = [f"{table}.{each}" if each in columns else each for each in rest]
+        named = [f"{table}.{each}" if each in columns else put.get(each, each) for each in rest]
         sets += [*([","] if sets else []), target, *named]
     return [*found[:at], *sets, *found[end:]]
+
+
+def _put(found: list[str], table: str) -> dict[str, str]:
+    """What is bound as the value of a column, as the column of the row that is put: it is sent once, not twice."""
+    values, _ = arguments(found, found.index("VALUES") + 1)
+    at = found.index("INTO") + 2
+    columns = [name for (name,) in arguments(found, at)[0]] if found[at] == "(" else COLUMNS[table]
+    return {value[0]: f"excluded.{name}" for name, value in zip(columns, values, strict=False) if is_param(value[0])}

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from pictocli.migrations import MIGRATIONS
+
 __all__ = ["COLUMNS", "IDS", "KEYS", "RENAMED", "TABLES", "TRIGGERS"]
 
 RENAMED = {"vector": "named_vector"}  # a table is a type, too, and pgvector's is called so
@@ -220,12 +222,9 @@ CREATE VIEW images AS SELECT i.id AS image_id, full_path(r.path, o.path, f.name,
   FROM image i JOIN file f ON f.id = i.file_id JOIN folder o ON o.id = i.folder_id JOIN root r ON r.id = o.root_id
     JOIN dataset d ON d.id = r.dataset_id JOIN content c ON c.id = i.content_id
     LEFT JOIN capture p ON p.content_id = c.id;
-CREATE VIEW tags AS SELECT x.image_id AS image_id,
-    CASE t.category WHEN 0 THEN 'objects' WHEN 1 THEN 'scenes' ELSE 'attributes' END AS category, t.name AS label,
-    x.score AS score FROM image_tag x JOIN tag t ON t.id = x.tag_id;
-CREATE VIEW embeddings AS SELECT i.id AS image_id, e.v AS embedding
-  FROM image i JOIN embedding e ON e.content_id = i.content_id;
 """
 
-TABLES = _LOADED + _FOLLOWING
+_VIEWS = MIGRATIONS[1][MIGRATIONS[1].index("CREATE VIEW tags ") :]  # two that are the same in both
+
+TABLES = _LOADED + _FOLLOWING + _VIEWS
 """Makes all tables of a new library, after `postgres_functions.FUNCTIONS`. {v}: the schema of pgvector."""
