@@ -17,6 +17,7 @@ from pictocli.brain import Brain, Thought
 from pictocli.candidates import Candidate, Candidates, IndexOptions, Target
 from pictocli.decode import Decoded, Inspected, Recipe, Refused, decode
 from pictocli.downloads import Failed, Unchanged
+from pictocli.errors import PictoError
 from pictocli.inputs import Seen, seen
 from pictocli.interrupts import held
 from pictocli.pdfs import LOCKED
@@ -78,6 +79,9 @@ class Indexer:
         except KeyboardInterrupt:
             self.report.interrupted = True
             self._drain()
+        except PictoError:
+            self._store()  # what the model has made of pictures by now
+            raise
         finally:
             self._workers.close()
             self.progress.close()
@@ -127,13 +131,12 @@ class Indexer:
             self._skip(candidate, what)
             return []
         self.report.large += what.stamp.size > LARGE
-        wanted = self._candidates.opening(candidate).pages
         key = (what.digest, self._planner.dpi(candidate, what), what.pages or (0,))
         if key in self._in_flight:  # the same bytes are on their way: wait for them
             self._in_flight[key].append((candidate, what))
             candidate.release()
             return []
-        work = self._planner.work(candidate, what, wanted)
+        work = self._planner.work(candidate, what, self._candidates.opening(candidate).pages)
         work.peak = max(work.peak, SPOOLED * candidate.size)
         if work.left == 0:
             candidate.release()
@@ -182,16 +185,13 @@ class Indexer:
         asked = [batch.pages[at] for at in batch.new]
         try:
             if asked:
-                batch.wait = self._begin(asked)
+                pixels, measures = [page.pixels for *_, page in asked], [page.measures for *_, page in asked]
+                batch.wait = self.brain.begin(np.stack(pixels), measures)
         finally:
             self._store()
         self._under_way = batch
         if at_once or not self.brain.asynchronous:
             self._store()
-
-    def _begin(self, asked: Sequence[tuple[Work, int, Decoded]]) -> Callable[[], Thought]:
-        """Have the model begin with pages; calling what this returns waits for it."""
-        return self.brain.begin(np.stack([page.pixels for _, _, page in asked]), [page.measures for *_, page in asked])
 
     def _new(self, work: Work, page: int) -> bool:
         """Whether the model is to look at a page: one without an embedding, or any when --force is given."""
@@ -233,15 +233,13 @@ class Indexer:
 
     def _rows(self, batch: _Batch) -> list[PageRow]:
         thought = batch.wait() if batch.wait else Thought([], [], 0.0)
-        vectors = {at: found.vector for at, found in batch.seen.items()} | dict(
-            zip(batch.new, thought.vectors, strict=True)
-        )
-        tags = {at: found.tags for at, found in batch.seen.items()} | dict(zip(batch.new, thought.tags, strict=True))
-        new = set(batch.new)
-        share = thought.ms / max(1, len(batch.new))
+        before = batch.seen.items()
+        vectors = {at: found.vector for at, found in before} | dict(zip(batch.new, thought.vectors, strict=True))
+        tags = {at: found.tags for at, found in before} | dict(zip(batch.new, thought.tags, strict=True))
+        ms = dict.fromkeys(batch.new, thought.ms / max(1, len(batch.new)))
         return [
             PageRow(
-                work.file, page, page_of.width, page_of.height, page_of.measures, page_of.ms + share * (at in new),
+                work.file, page, page_of.width, page_of.height, page_of.measures, page_of.ms + ms.get(at, 0.0),
                 vectors.get(at), tags.get(at), page_of.thumbnail, page_of.digest if at in vectors else None,
                 page_of.capture, page_of.fingerprint,
             )

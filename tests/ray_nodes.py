@@ -16,27 +16,48 @@ from typing import Any
 __all__ = ["Nodes", "bad_decode", "nodes"]
 
 ROOT = Path(__file__).parents[1]
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_health_check_initial_delay_ms": "1000",  # a node that was killed is known to be gone in 2 s, not in 20
+    "RAY_health_check_period_ms": "500",
+    "RAY_health_check_timeout_ms": "10000",  # but one that is slow stays: these share two cores
+    "RAY_health_check_failure_threshold": "3",
+}
 
 
 class Nodes:
-    """The cluster. address: HOST:PORT. Nodes are known by the numbers that `add` gives."""
+    """The cluster. address: HOST:PORT. alive: the numbers of its nodes, by which they are known."""
 
     def __init__(self) -> None:
         paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
-        quiet = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "PYTHONPATH": paths}
+        self.alive: list[int] = []
         self._program = subprocess.Popen(
             [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            text=True, env=os.environ | quiet,
+            text=True, env=os.environ | QUIET | {"PYTHONPATH": paths},
         )  # fmt: skip
         self.address = self._answer()
 
     def add(self, count: int = 1) -> int:
         """So many nodes more, of one CPU each; the number of the last."""
-        return int(self._ask(f"add {count}"))
+        last = int(self._ask(f"add {count}"))
+        self.alive += range(last + 1 - count, last + 1)
+        return last
+
+    def require(self, count: int) -> list[int]:
+        """Add nodes until there are so many; the numbers of all."""
+        if len(self.alive) < count:
+            self.add(count - len(self.alive))
+        return self.alive
 
     def kill(self, number: int) -> None:
         """As when the machine loses its power."""
         self._ask(f"kill {number}")
+        self.alive.remove(number)
+
+    def behead(self, machine: bool = False) -> None:
+        """Kill the process that knows the nodes; machine: and whatever else runs beside it."""
+        self._ask(f"behead {machine:d}")
 
     def say(self, what: str) -> str:
         """Have the cluster tell others that it is of "RAY PYTHON"; returns what it told them before."""
@@ -94,11 +115,13 @@ def _serve() -> None:
 
     from ray._common.usage.usage_constants import CLUSTER_METADATA_KEY as KEY
     from ray._private.ray_constants import KV_NAMESPACE_CLUSTER as SPACE
+    from ray._private.ray_constants import PROCESS_TYPE_GCS_SERVER
     from ray._raylet import GcsClient
     from ray.cluster_utils import Cluster
 
-    shared = {"node_ip_address": "127.0.0.1", "object_store_memory": 2**28}
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **shared})
+    shared = {"node_ip_address": "127.0.0.1", "object_store_memory": 2**28, "include_log_monitor": False}
+    head = {"num_cpus": 0, "include_dashboard": False, "no_monitor": True}
+    cluster = Cluster(initialize_head=True, head_node_args=head | shared)
     client = GcsClient(address=cluster.address)
     made = []
     sys.stdout.write(f"> {cluster.address}\n")
@@ -112,6 +135,10 @@ def _serve() -> None:
             told = str(len(made) - 1)
         elif verb == "kill":
             cluster.remove_node(made[int(rest)], allow_graceful=False)
+        elif verb == "behead":
+            for kind, processes in cluster.head_node.all_processes.items():
+                for each in processes if kind == PROCESS_TYPE_GCS_SERVER or int(rest) else []:
+                    each.process.kill()
         else:
             before = json.loads(client.internal_kv_get(KEY, SPACE, 10))
             ray_version, python_version = rest.split()

@@ -21,7 +21,7 @@ from pictures import PHOTOS, make_pdf, scene
 import pictocli
 from pictocli import brain, indexing, pipeline, queries, recall, siglip, sqlite
 from pictocli.decode import Refused
-from pictocli.errors import ModelError, NotFoundError, ValidationError
+from pictocli.errors import ModelError, NotFoundError, PictoError, ValidationError
 from pictocli.records import IndexReport, Skipped
 from pictocli.siglip import Siglip
 from pictocli.workers import CrashedError, Workers
@@ -393,7 +393,7 @@ def test_a_file_that_lost_pages_loses_their_images(index: Index, album: Path, ro
 # -- interrupted -----
 
 
-def stopping(monkeypatch: pytest.MonkeyPatch, after: int, error: type[BaseException]) -> Any:
+def stopping(monkeypatch: pytest.MonkeyPatch, after: int, error: type[BaseException] | BaseException) -> Any:
     """Let `after` pages be decoded, then raise."""
     real, done = indexing.decode, []
 
@@ -424,6 +424,21 @@ def test_an_interrupted_run_keeps_what_was_decoded_and_the_next_completes_it(
     assert calls.take()[1:] == (8 - after, 8 - after)  # nothing is decoded or embedded twice
     assert len(ids(rows)) == 8
     assert counts(index(album)) == {"unchanged": 6}
+
+
+@pytest.mark.usefixtures("asynchronous")
+@pytest.mark.parametrize("after", [1, 4, 5])
+def test_an_error_among_the_decoders_costs_no_embedding(
+    after: int, index: Index, album: Path, monkeypatch: pytest.MonkeyPatch, calls: Calls
+) -> None:
+    make_pdf(album / "m.pdf", [1, 2, 3])
+    context = stopping(monkeypatch, after, PictoError("the machines went away"))
+    with pytest.raises(PictoError, match="went away"):
+        index(album, batch_size=2)
+    context.__exit__(None, None, None)
+    embedded = calls.take()[2]
+    assert embedded == after // 2 * 2
+    assert index(album).indexed == calls.take()[2] == 8 - embedded
 
 
 def test_a_ctrl_c_between_the_commit_and_the_count_is_counted(

@@ -11,7 +11,6 @@ import logging
 import os
 import re
 import signal
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -19,17 +18,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import pictocli
-from pictocli.errors import PictoError, ValidationError
+from pictocli.errors import PictoError
 from pictocli.protocols import Progress
 from pictocli.records import HostWork
+from pictocli.scale.ray_head import Head, checked, probe
 
 __all__ = ["Cluster", "Node", "connected"]
 
-_PROBE = 3.0  # seconds that a head may take to answer
 _ASKED = 60.0  # seconds in which every node says what it has: its first process imports Ray
 _STORE = 2**29  # bytes of a local cluster's object store: pictures on their way, 150 KB each
-_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])  # RFC 9113, 3.4
-_SETTINGS = b"\4"  # the type of the frame that a server of HTTP/2 says first
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 _SAID = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing leaves the machine that nobody asked for
@@ -66,6 +63,7 @@ class Cluster:
 
     def __init__(self, ray: Any, address: str, nodes: list[Node], mine: bool) -> None:
         self._ray, self.address, self.nodes, self._mine = ray, address, nodes, mine
+        self.head = Head(ray.get_runtime_context().gcs_address)
         self.redone = 0
 
     def on(self, node: Node) -> Any:
@@ -73,7 +71,8 @@ class Cluster:
         return _on(node.id)
 
     def has(self, node: Node) -> bool:
-        """Whether a node is still there, as far as the cluster's head knows."""
+        """Whether a node is still there, as far as the cluster's head knows. Raises PictoError when that went, too."""
+        self.head.require(now=True)
         return any(each["NodeID"] == node.id and each["Alive"] for each in self._ray.nodes())
 
     def gone(self) -> PictoError:
@@ -114,14 +113,17 @@ def connected(address: str | None, workers: int | None, progress: Progress) -> C
     other versions there, when it has no node to work on, or when Ray is not installed.
     """
     where = address or os.environ.get("RAY_ADDRESS") or "local"
-    place = None if where == "local" else _checked(where)
+    place = None if where == "local" else checked(where)
+    said = dict(_SAID)
+    if place is not None:  # else Ray ends this process a minute after the head went, whatever it does just then
+        said["RAY_gcs_rpc_server_reconnect_timeout_s"] = "86400"
     if place is not None and place[0] in _LOCAL:  # else Ray would ask at the machine's other address, for minutes
-        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-    for name, value in _SAID.items():
+        said["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    for name, value in said.items():
         os.environ.setdefault(name, value)
     ray = _imported()
     if place is not None:
-        _probe(place)
+        probe(place)
     mine = not ray.is_initialized()
     if mine:
         progress.doing("joining the Ray cluster" if place else "starting Ray on this machine")
@@ -143,47 +145,12 @@ def connected(address: str | None, workers: int | None, progress: Progress) -> C
     return Cluster(ray, where, nodes, mine)
 
 
-def _checked(address: str) -> tuple[str, int]:
-    """HOST:PORT in two. Raises ValidationError."""
-    if address.startswith("ray://"):
-        raise ValidationError(
-            f"{address} is for Ray's client, whose program runs elsewhere",
-            "run picto on a node of the cluster, with --ray-address HOST:6379",
-        )
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise ValidationError(
-            f"{address} is no address of a Ray cluster", "--ray-address HOST:PORT, as ray start --head prints it"
-        )
-    return host.strip("[]"), int(port)
-
-
 def _imported() -> Any:
     try:
         import ray
     except ImportError as exc:
         raise PictoError("--runner ray needs Ray, which is not installed", "pip install 'pictocli[ray]'") from exc
     return ray
-
-
-def _probe(place: tuple[str, int]) -> None:
-    """Raise PictoError unless something answers there that speaks as a head of Ray does, which is gRPC."""
-    shown = f"{place[0]}:{place[1]}"
-    hint = "ray start --head starts one and prints its address; without --ray-address, this machine alone works"
-    try:
-        with socket.create_connection(place, _PROBE) as line:
-            if os.environ.get("RAY_USE_TLS", "0") == "1":
-                return
-            line.sendall(_PREFACE)
-            line.settimeout(_PROBE)
-            said = b""
-            while len(said) < 4 and (more := line.recv(16)):
-                said += more
-    except OSError as exc:
-        reason = "no answer" if isinstance(exc, TimeoutError) else (exc.strerror or str(exc)).lower()
-        raise PictoError(f"there is no Ray cluster at {shown}: {reason}", hint) from exc
-    if said[3:4] != _SETTINGS:
-        raise PictoError(f"there is no Ray cluster at {shown}: what answers there is something else", hint)
 
 
 def _join(ray: Any, place: tuple[str, int] | None, workers: int | None) -> None:

@@ -74,6 +74,7 @@ class Team:
         until = time.monotonic() + _START
         while self._coming:
             self._look(0.5, list(self._coming))
+            self._cluster.head.require()
             if time.monotonic() > until:
                 node = next(iter(self._coming.values()))[0]
                 raise PictoError(
@@ -85,7 +86,8 @@ class Team:
         return self.members
 
     def give(self, method: str, *arguments: Any, size: int = 1) -> Call:
-        """Have a call made, by whoever has least to do."""
+        """Have a call made, by whoever has least to do. Raises PictoError when the cluster's head is gone."""
+        self._cluster.head.require()
         call = Call(method, arguments, size)
         self._place(call)
         if time.monotonic() - self._looked > _LOOK:
@@ -93,9 +95,11 @@ class Team:
         return call
 
     def wait(self, call: Call) -> Any:
-        """What a call gave. Raises what it raised; PictoError when nobody is left to make it."""
+        """What a call gave. Raises what it raised; PictoError when nobody is left to make it, or the head is gone."""
         while call.said is None:
             self._look(1.0, [call.ref] if call.ref is not None else [])
+            if call.said is None:  # answers do not go by the head: what has one is not lost with it
+                self._cluster.head.require()
         if call.said.error is not None:
             raise call.said.error
         return call.said.value
@@ -109,6 +113,7 @@ class Team:
     # -- who is there -----------------------------------------------------------------------------------------------
 
     def _begin(self, node: Node, room: int) -> None:
+        self._cluster.head.require(now=True)
         actor = self._make(node)
         self._coming[actor.hello.remote(*self._hello)] = (node, actor, room)
 
