@@ -2,15 +2,41 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from typing import Any, TextIO
 
-__all__ = ["Bar"]
+__all__ = ["Bar", "slow"]
 
 _SCANNING = "{desc}"
 _WORKING = "{desc}  {bar:24}  {counted}  {speed}  {left} left{noted}"
 _EVERY = 0.1  # s between redraws while scanning
+_SLOW = 1.0  # s after which who waits is told for what
+
+
+@contextlib.contextmanager
+def slow(what: str, stream: TextIO | None = None) -> Iterator[None]:
+    """Say on a terminal what is done in this block, where it takes longer than a second and nobody can be asked."""
+    bar = Bar(stream=stream)
+    told = threading.Event()
+
+    def tell() -> None:
+        told.set()
+        bar.doing(what)
+
+    timer = threading.Timer(_SLOW, tell)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+        if told.is_set():
+            bar.doing("")
 
 
 def _meter(unit: str) -> Any:

@@ -15,9 +15,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
+import s3fs
 import writers
 from pictures import scene
 from program import Ran, environment, run
@@ -25,9 +27,11 @@ from servers import AWS, fill, s3_server, unused_port
 from stores import lance_s3
 
 import pictocli
-from pictocli.databases import connect
+from pictocli.databases import connect, size
+from pictocli.errors import StoreError
 from pictocli.queries import Queries
 from pictocli.scale import lance_store
+from pictocli.scale.lance_place import place_of
 from pictocli.schema import transaction
 
 LONG = os.environ.get("PICTO_CONTRACT") == "all"
@@ -173,6 +177,26 @@ def test_compaction_disturbs_neither_readers_nor_writers(
     with pictocli.open(name) as library:
         library.compact(older_than=0)
     whole(name, [each for folder in folders[:3] for each in folder.iterdir()], monkeypatch, tmp_path)
+
+
+def test_a_prefix_may_have_any_name(in_bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is a library of its own, of which the tables are found again, and left alone where their head is gone."""
+    names = [f"{in_bucket}/{prefix}" for prefix in ("a#b", "a", "a%20b", "a b")]
+    for at, name in enumerate(names):
+        with closing(connect(name, create=True)) as db, transaction(db):
+            db.execute("INSERT INTO meta VALUES('number', ?)", (at,))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another cache"))
+    for at, name in enumerate(names):
+        with closing(connect(name, readonly=True)) as db:
+            assert db.execute("SELECT value FROM meta").fetchall() == [(at,)]
+        assert 1000 < size(name) < 9000
+    lost = place_of(names[0])
+    bucket = s3fs.S3FileSystem(endpoint_url=os.environ["AWS_ENDPOINT_URL"])
+    bucket.rm(unquote(lost.of("head")).removeprefix("s3://"), recursive=True)
+    before = size(names[0])
+    with pytest.raises(StoreError, match=r"holds tables, but no head\.lance"):
+        connect(names[0], create=True)
+    assert size(names[0]) == before > 0
 
 
 # -- killed ----------------------------------------------------------------------------------------------------------

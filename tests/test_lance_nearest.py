@@ -357,3 +357,10 @@ def test_compaction_leaves_the_named_version_whatever_lies_beyond_it(tmp_path: P
         assert len(nearest(db, vectors[0], exact=True, limit=100)) == 60
         add(db, clustered(20, DIM, 3, seed=5))
         assert len(nearest(db, vectors[0], exact=True, limit=100)) == 80
+
+
+def test_what_is_of_another_width_is_told_in_one_sentence(tmp_path: Path) -> None:
+    with closing(connect(f"lance://{tmp_path / 'narrow'}", create=True)) as db:
+        fill(db, clustered(20, DIM, 3))
+        with pytest.raises(DamagedError, match="of another width"):
+            nearest(db, clustered(1, 2 * DIM, 3)[0], exact=True)

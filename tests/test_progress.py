@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from pictocli.progress import Bar
+from pictocli import progress
+from pictocli.progress import Bar, slow
 
 
 class Screen(io.StringIO):
@@ -46,6 +47,16 @@ def test_what_has_no_bar_is_said_and_taken_back() -> None:
     bar.doing("loading mini")
     bar.doing("")
     assert screen.getvalue() == "\rloading mini …\x1b[K\r\x1b[K"
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(0.3, ["reading …"]), (0, [])], ids=["slow", "fast"])
+def test_what_is_slow_is_said(seconds: float, said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "_SLOW", 0.1)
+    screen, pipe = Screen(), io.StringIO()
+    with slow("reading", screen), slow("reading", pipe):
+        time.sleep(seconds)
+    assert (screen.frames(), pipe.getvalue()) == (said, "")
+    assert screen.getvalue().endswith("\r\x1b[K" if said else "")
 
 
 def test_talk_comes_on_a_line_of_its_own() -> None:

@@ -9,6 +9,8 @@ import contextlib
 import os
 import uuid
 from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import unquote
 
 from pictocli import claims, schema
 from pictocli.errors import PictoError, StoreError
@@ -17,8 +19,10 @@ from pictocli.protocols import Progress
 from pictocli.reports import CompactReport
 from pictocli.scale.lance_claims import claimed_in_bucket
 from pictocli.scale.lance_connection import LanceConnection
+from pictocli.scale.lance_copy import of_copy
 from pictocli.scale.lance_head import HEAD, Cell
 from pictocli.scale.lance_place import Place, place_of, told
+from pictocli.scale.lance_tables import TABLES
 
 __all__ = ["claimed", "compact", "connect", "exists", "full", "identity", "shown", "size", "translated"]
 
@@ -32,9 +36,7 @@ def connect(name: str, *, create: bool = False, readonly: bool = False, page_siz
     with translated(name):
         if not head.is_there():
             if not create:
-                raise StoreError(
-                    f"there is no library at {place.name}", "picto index FOLDER makes one, --db names another"
-                )
+                raise _missing(place)
             _make(place, head)
         _recognise(place, head)
         return LanceConnection(place, head, readonly=readonly)
@@ -66,7 +68,7 @@ def translated(name: str) -> Iterator[None]:
     """Turn errors of Lance, and of the working copy's SQLite, into a StoreError that a person can act on."""
     place = place_of(name)
     try:
-        with schema.translated(place.name):
+        with schema.translated(place.name), of_copy(place):
             yield
     except PictoError:
         raise
@@ -89,8 +91,9 @@ def full(name: str) -> str:
 
 
 def shown(name: str) -> str:
-    """The name as it may be told: it holds no password."""
-    return name
+    """The name as it may be told: without a password, which no name of ours has."""
+    scheme, _, rest = name.partition("://")
+    return f"{scheme}://…" if scheme != "lance" and "@" in rest.partition("/")[0] else name
 
 
 def identity(name: str) -> object:
@@ -117,6 +120,11 @@ def size(name: str) -> int:
 
 
 def _size_in_bucket(place: Place) -> int:
+    return sum(found.size or 0 for found in _in_bucket(place, recursive=True))
+
+
+def _in_bucket(place: Place, *, recursive: bool) -> list[Any]:
+    """What lies there: pyarrow.fs.FileInfo each, of files and of what stands for folders."""
     from pyarrow import fs
 
     options = place.options or {}
@@ -125,8 +133,8 @@ def _size_in_bucket(place: Place) -> int:
         if "aws_region" in options:
             where["region"] = options["aws_region"]
         bucket = fs.S3FileSystem(connect_timeout=4, request_timeout=60, **where)
-        every = fs.FileSelector(place.uri.removeprefix("s3://"), recursive=True, allow_not_found=True)
-        return sum(found.size or 0 for found in bucket.get_file_info(every))
+        path = unquote(place.uri.removeprefix("s3://"))
+        return list(bucket.get_file_info(fs.FileSelector(path, recursive=recursive, allow_not_found=True)))
 
 
 def _missing(place: Place) -> StoreError:
@@ -135,15 +143,24 @@ def _missing(place: Place) -> StoreError:
 
 def _make(place: Place, head: Cell) -> None:
     """Make an empty library. Raises StoreError where something else lies already."""
-    if place.folder is not None:
+    if place.folder is None:
+        names = [found.base_name for found in _in_bucket(place, recursive=False)]
+    else:
         try:
             os.makedirs(place.folder, mode=0o700, exist_ok=True)
-            others = [name for name in os.listdir(place.folder) if not name.endswith(".lance")]
+            names = os.listdir(place.folder)
         except OSError as exc:
             hint = "check its folder, or name another with --db"
             raise StoreError(f"cannot write {place.folder}: {exc.strerror}", hint) from exc
-        if others:
+        if not all(name.endswith(".lance") for name in names):
             raise StoreError(f"{place.folder} holds other files, and no library", "lance://DIR names an empty folder")
+    if not {name.removesuffix(".lance") for name in names}.isdisjoint({*TABLES, "gone"}):
+        if head.is_there():  # another process has made it just now
+            return
+        raise StoreError(
+            f"{place.name} holds tables, but no {HEAD}.lance that says which of them belong together",
+            f"put {HEAD}.lance back from a backup, or name another place with --db",
+        )
     head.create({
         "format": _FORMAT, "schema": len(MIGRATIONS), "library": uuid.uuid4().hex, "commit": 0, "tables": {},
         "writer": "", "lease": None,

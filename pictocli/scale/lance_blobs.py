@@ -44,7 +44,9 @@ class Blobs:
         if not isinstance(digest, bytes):
             return digest
         with self._lock:
-            found = self.written.get(digest) or self._kept.get(digest)
+            found = self.written.get(digest)
+            if found is None:
+                found = self._kept.get(digest)
             if found is None:
                 self._look(name, key)
                 found = self._kept.get(digest)

@@ -17,6 +17,7 @@ from pictocli.databases import connect, size, translated
 from pictocli.protocols import Progress
 from pictocli.reports import CompactReport
 from pictocli.scale.lance_indexes import Tables, build
+from pictocli.scale.lance_place import beaten
 from pictocli.schema import transaction
 
 __all__ = ["compact"]
@@ -24,7 +25,7 @@ __all__ = ["compact"]
 _ROWS = {"thumbnail": 65_536, "fingerprint": 262_144}  # of a piece: some 1 GB at most
 _MORE = 1_048_576  # of all other tables
 _TRIES = 3
-_CONFLICTS = ("conflict", "incompatible transaction")  # another process has written the same pieces meanwhile
+_STEPS = 2  # versions that merging makes
 
 
 def compact(name: str, *, dry_run: bool, older_than: float, progress: Progress) -> CompactReport:
@@ -57,7 +58,10 @@ def compact(name: str, *, dry_run: bool, older_than: float, progress: Progress) 
 def _merged(db: Tables, table: str, dry_run: bool) -> tuple[int, int]:
     """How many pieces a table had, and has now, or would have. One that others write all the time stays as it is."""
     held = 0
-    for _ in range(_TRIES):
+    for again in range(_TRIES):
+        if again:  # what lies beyond the named version is undone for good: pieces are not merged across that
+            with transaction(db):
+                db.publish(table, db.dataset(table))
         seen = db.dataset(table)
         held = len(seen.get_fragments())
         tasks = Compaction.plan(seen, {"target_rows_per_fragment": _ROWS.get(table, _MORE)}).tasks
@@ -67,11 +71,13 @@ def _merged(db: Tables, table: str, dry_run: bool) -> tuple[int, int]:
         try:
             with transaction(db):
                 now = db.dataset(table)
+                version, rows = now.version, now.count_rows()
                 Compaction.commit(now, done)
-                db.publish(table, now)
-            return held, len(now.get_fragments())
+                if now.version <= version + _STEPS and now.count_rows() == rows:  # else who lost its lease wrote, too
+                    db.publish(table, now)
+                    return held, len(now.get_fragments())
         except (OSError, RuntimeError) as exc:
-            if not any(word in str(exc).lower() for word in _CONFLICTS):
+            if not beaten(db.place, exc):
                 raise
     return held, held
 

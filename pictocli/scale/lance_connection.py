@@ -14,19 +14,21 @@ from typing import Any
 import apsw
 
 from pictocli.connection import Connection, prepare
-from pictocli.errors import StoreError
+from pictocli.errors import StoreError, TakenError
 from pictocli.scale.lance_blobs import Blobs
-from pictocli.scale.lance_copy import Copy, keep_state, state_in
+from pictocli.scale.lance_changes import begun, changes_in
+from pictocli.scale.lance_copy import Copy, keep_state, reaches, state_in
 from pictocli.scale.lance_head import Cell, Lease, State
 from pictocli.scale.lance_nearest import Points
 from pictocli.scale.lance_place import Place, lance
-from pictocli.scale.lance_statements import VIEWS, Statement, statement
-from pictocli.scale.lance_store import Changes, Store
-from pictocli.scale.lance_tables import TABLES, digest_of
+from pictocli.scale.lance_statements import VIEWS, giving, statement
+from pictocli.scale.lance_store import Store
+from pictocli.scale.lance_tables import digest_of
 
 __all__ = ["LanceConnection"]
 
 _WAIT = 60_000  # ms that another process is waited for which brings the copy up to date
+_TRIES = 2  # times that a copy is opened which others make anew
 _LOOK = 0.5  # s for which a copy counts as up to date, outside a transaction
 
 
@@ -37,13 +39,11 @@ class LanceConnection(Connection):
         self.place, self.head, self._readonly = place, head, readonly
         self._store = Store(place)
         self._copy = Copy(place, self._store)
-        self._statements: dict[str, Statement] = {}
         self._looked, self._seen = time.monotonic(), -1
-        self._copy.follow(self._head_now)
+        self._lease, self._blobs = Lease(head), Blobs(place, self._seen_at)
+        state = self._copy.follow(self._head_now)
         super().__init__(self._copy.path)
-        prepare(self)
-        self.set_busy_timeout(_WAIT)
-        self._lease, self._blobs = Lease(head), Blobs(place, self.dataset)
+        self._settle(state)
         self._state: State = {}
         self._session: apsw.Session | None = None
         self._published: dict[str, int] = {}
@@ -55,6 +55,21 @@ class LanceConnection(Connection):
         if readonly:
             self._run("PRAGMA query_only=ON")
         self.neighbours = Points(self)
+
+    def _settle(self, state: State) -> None:
+        """Be sure to have opened the file that was brought to a head's state. Raises TakenError when it is another.
+
+        Another process may have found the copy spoiled between the two, and made it anew.
+        """
+        prepare(self)
+        self.set_busy_timeout(_WAIT)
+        for _ in range(_TRIES):
+            if reaches(state_in(self), state):
+                return
+            self._copy.close()
+            state = self._copy.follow(self._head_now)
+        what = f"the working copy {self._copy.path} is being made anew by another process"
+        raise TakenError(what, "run the same command again")
 
     # -- what a Database can be asked -------------------------------------------------------------------------------
 
@@ -80,35 +95,42 @@ class LanceConnection(Connection):
 
     def execute(self, statements: str, bindings: Any = None, **options: Any) -> Any:
         """Run a statement, on the working copy as far as it asks."""
-        found = self._known(statements)
+        found = statement(statements)
         if found.kind == "WRITE":
-            return self._in_transaction(lambda: self._run(found.text, self._put(found, bindings), **options))
+            return self._in_transaction(
+                lambda: self._run(found.text, found.put(bindings, self._blobs.write), **options)
+            )
         act: Callable[[], None] | None = {
             "BEGIN": self._begin, "BEGIN IMMEDIATE": self._begin_writing, "BEGIN EXCLUSIVE": self._begin_writing,
             "COMMIT": self._commit, "END": self._commit, "ROLLBACK": self._undo,
         }.get(found.kind)  # fmt: skip
         if act is not None:
             act()
-            return self._run("SELECT 1 WHERE FALSE")
-        if not self.in_transaction and found.kind not in ("OWN", "PRAGMA"):
+            return self._run(*giving([]))
+        begins = not self.in_transaction
+        if begins and found.kind not in ("OWN", "PRAGMA"):
             self._follow(_LOOK)
         if found.asked is not None:
             self._expect(found.asked[0], found.asked[1], found.ids(bindings))
-        return self._run(found.text, bindings, **options)
+        done = self._run(found.text, bindings, **options)
+        if begins and found.kind == "SAVEPOINT":
+            self._state = state_in(self)
+        return done
 
     def executemany(self, statements: str, sequenceofbindings: Iterable[Any], **options: Any) -> Any:
         """Run a statement once for each."""
-        found = self._known(statements)
-        rows = (self._put(found, each) for each in sequenceofbindings)
+        found = statement(statements)
+        rows = (found.put(each, self._blobs.write) for each in sequenceofbindings)
         if found.kind != "WRITE":
-            if not self.in_transaction:
-                self._follow(_LOOK)
-            return super().executemany(found.text, rows, **options)
-        return self._in_transaction(lambda: super(LanceConnection, self).executemany(found.text, rows, **options))
+            self._follow(_LOOK)
+            return self._run_many(found.text, rows, **options)
+        return self._in_transaction(lambda: self._run_many(found.text, rows, **options))
 
     def thumbnail_head(self, content_id: int, size: int) -> bytes:
         """The first bytes of a stored thumbnail."""
         found = self._run("SELECT jpeg FROM temp.thumbnail WHERE content_id = ?", (content_id,)).get
+        if found is None:
+            raise apsw.SQLError(f"no such thumbnail: {content_id}")
         return bytes(found[:size])
 
     def tidy(self) -> None:
@@ -131,15 +153,14 @@ class LanceConnection(Connection):
 
         Within a transaction that writes it may be written on, and `publish` makes that a part of the transaction.
         """
-        tables = {**(self._state if self.in_transaction else state_in(self))["tables"], **self._published}
-        version = tables.get(name)
-        if version is None:
-            return None
-        return self._store.writable(name, version) if self._lease.held else self._store.at(name, version)
+        if not self._lease.held:
+            return self._seen_at(name)
+        version = self._versions().get(name)
+        return None if version is None else self._store.writable(name, version)
 
     def tables(self) -> list[str]:
         """The names of all tables that hold something."""
-        return sorted((self._state if self.in_transaction else state_in(self))["tables"])
+        return sorted(self._versions())
 
     def publish(self, name: str, dataset: Any) -> None:
         """Have the commit of this transaction name a version of a table which has the same rows."""
@@ -148,6 +169,15 @@ class LanceConnection(Connection):
         self._published[name] = int(dataset.version)
 
     # -- transactions -----------------------------------------------------------------------------------------------
+
+    def _versions(self) -> dict[str, int]:
+        """The versions of all tables, as this connection sees them."""
+        state = self._state if self.in_transaction else state_in(self)
+        return {**state["tables"], **self._published}
+
+    def _seen_at(self, name: str) -> Any:
+        version = self._versions().get(name)
+        return None if version is None else self._store.at(name, version)
 
     def _begin(self) -> None:
         self._follow()
@@ -164,9 +194,7 @@ class LanceConnection(Connection):
             self._copy.follow(lambda: head)
             self._run("BEGIN IMMEDIATE")
             self._state = state_in(self)
-            self._session = apsw.Session(self, "main")
-            for name in TABLES:
-                self._session.attach(name)
+            self._session = begun(self)
         except BaseException:
             self._undo()
             raise
@@ -176,7 +204,8 @@ class LanceConnection(Connection):
             self._run("COMMIT")
             return
         try:
-            changes = self._changes()
+            assert self._session is not None
+            changes = changes_in(self, self._session)
             if not changes and not self._published:
                 self._run("COMMIT")
                 self._over()
@@ -190,10 +219,14 @@ class LanceConnection(Connection):
         try:
             keep_state(self, head, self._store)
             self._run("COMMIT")
-        except (apsw.Error, StoreError):  # it is stored: the copy follows at the next look
-            self._run("ROLLBACK")
+        except BaseException as exc:  # it is stored: the copy follows at the next look
+            if self.in_transaction:
+                self._run("ROLLBACK")
             self._looked, self._seen = 0.0, -1
-        self._over()
+            if not isinstance(exc, apsw.Error | StoreError):
+                raise
+        finally:
+            self._over()
 
     def _undo(self) -> None:
         if self.in_transaction:
@@ -216,54 +249,33 @@ class LanceConnection(Connection):
             raise StoreError(f"{self.place.name} is only read here", "this is picto's fault")
         self._begin_writing()
         try:
-            found = run()
+            rows = run().fetchall()  # of RETURNING
         except BaseException:
             self._undo()
             raise
         self._commit()
-        return found
-
-    def _changes(self) -> dict[str, Changes]:
-        """What this transaction has changed, by tables. A table that is left empty has lost every row."""
-        assert self._session is not None
-        found: dict[str, Changes] = {}
-        each: Any = apsw.Changeset.iter(self._session.changeset())
-        for change in each:
-            table, changes = TABLES[change.name], found.setdefault(change.name, Changes())
-            if change.op == "INSERT":
-                changes.inserted.append(change.new)
-            elif change.op == "DELETE":
-                assert changes.removed is not None
-                changes.removed.append(table.key_of(change.old))
-            else:
-                where = " AND ".join(f"{name} = ?" for name in table.key)
-                key = table.key_of(change.old)
-                row = self._run(f"SELECT * FROM main.{table.name} WHERE {where}", key).fetchone()  # noqa: S608 - our names
-                changes.updated.append(row)
-        for name, changes in found.items():
-            changes.inserted.sort(key=TABLES[name].key_of)  # they come in no order, and are read in that of ids
-            if changes.removed and self._run(f"SELECT NOT EXISTS (SELECT 1 FROM main.{name})").get:  # noqa: S608 - our names
-                changes.removed = None
-        return found
+        return self._run(*giving(rows))
 
     # -- statements -------------------------------------------------------------------------------------------------
 
     def _run(self, text: str, bindings: Sequence[Any] | Mapping[str, Any] | None = None, **options: Any) -> Any:
-        return super().execute(text, bindings, **options)
+        try:
+            return super().execute(text, bindings, **options)
+        except apsw.Error:
+            self._undone()
+            raise
 
-    def _known(self, text: str) -> Statement:
-        found = self._statements.get(text)
-        if found is None:
-            found = self._statements[text] = statement(text)
-        return found
+    def _run_many(self, text: str, rows: Iterable[Any], **options: Any) -> Any:
+        try:
+            return super().executemany(text, rows, **options)
+        except apsw.Error:
+            self._undone()
+            raise
 
-    def _put(self, found: Statement, bindings: Any) -> Any:
-        """Values as the working copy takes them: a digest for what is large."""
-        if found.puts is None:
-            return bindings
-        values: Any = dict(bindings) if isinstance(bindings, Mapping) else list(bindings)
-        values[found.puts] = self._blobs.write(values[found.puts])
-        return values
+    def _undone(self) -> None:
+        """Give the lease back where SQLite has undone the transaction by itself, as it does when the disk is full."""
+        if self._lease.held and not self.in_transaction:
+            self._over()
 
     def _expect(self, name: str, column: str, ids: Sequence[int]) -> None:
         """Read what a question is going to ask for at once, and not one by one."""

@@ -7,9 +7,11 @@ only the inverted table of tags follows from the images here.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,17 +20,21 @@ import apsw
 
 from pictocli import schema
 from pictocli.connection import Connection
-from pictocli.errors import StoreError
+from pictocli.errors import StoreError, TakenError
 from pictocli.fields import Fields
-from pictocli.scale.lance_head import State
+from pictocli.migrations import MIGRATIONS
+from pictocli.progress import slow
+from pictocli.scale.lance_head import State, mark_of
 from pictocli.scale.lance_place import Place, told
 from pictocli.scale.lance_store import Store
 from pictocli.scale.lance_tables import TABLES, Row, Table, read_columns, rows_in
 
-__all__ = ["Copy", "keep_state", "state_in"]
+__all__ = ["Copy", "keep_state", "of_copy", "reaches", "state_in"]
 
 _WAIT = 600_000  # ms that another process is waited for which makes the copy
 _PAGE = 16384  # bytes
+_BAD = ".bad"  # is added to the name of a copy for a file that says it was found spoiled
+_HINT = "check its disk and permissions; XDG_CACHE_HOME names another folder"
 _LABELLED = (
     "SELECT t.id, l.image_id, l.score FROM image_label l"
     " CROSS JOIN tag t ON t.category = l.category AND t.name = l.name"
@@ -44,13 +50,27 @@ class Copy:
         self._db: Connection | None = None
 
     def open(self) -> Connection:
-        """A connection to the copy, to ask and to write. A copy that cannot be used is put away, and made anew."""
-        try:
-            return _opened(self.path)
-        except (StoreError, apsw.Error):
-            for end in ("", "-wal", "-shm"):
-                Path(self.path + end).unlink(missing_ok=True)
-            return _opened(self.path)
+        """A connection to the copy, to ask and to write. A copy that cannot be used is put away, and made anew.
+
+        One that another process is making is waited for.
+        """
+        until, spoiled = time.monotonic() + _WAIT / 1000, os.path.exists(self.path + _BAD)
+        if not os.path.exists(self.path):
+            for number in range(len(MIGRATIONS)):
+                _remove(_path(self.place, number))
+        while True:
+            if spoiled:
+                _remove(self.path)
+            try:
+                return schema.connect(self.path, create=True, page_size=_PAGE)
+            except TakenError:
+                if time.monotonic() > until:
+                    raise
+                spoiled = False
+            except StoreError as exc:
+                if spoiled or isinstance(exc.__cause__, apsw.FullError):
+                    raise
+                spoiled = True
 
     def close(self) -> None:
         """Let go of the copy; it stays for the next time."""
@@ -71,28 +91,52 @@ class Copy:
             self._db.execute("CREATE TABLE IF NOT EXISTS lance_copy(name TEXT PRIMARY KEY, value) WITHOUT ROWID")
         state, head = state_in(self._db), head_now()
         went_back = state.get("library") == head["library"] and state["commit"] > head["commit"]  # a backup came back
-        if not went_back and _reaches(state, head):
+        if not went_back and reaches(state, head):
             return head
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            state = {} if went_back else state_in(self._db)
-            if not _reaches(state, head):
-                _Update(self._db, self.store, head, state).run()
-                keep_state(self._db, head, self.store)
-            self._db.execute("COMMIT")
-        except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
+        with slow(f"bringing the working copy of {self.place.name} up to date"):
+            self._update(self._db, head, anew=went_back)
         return head
+
+    def _update(self, db: Connection, head: State, *, anew: bool) -> None:
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            state = {} if anew else state_in(db)
+            if not reaches(state, head):
+                _Update(db, self.store, head, state).run()
+                keep_state(db, head, self.store)
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
 
 
 def state_in(db: apsw.Connection) -> State:
-    """Which commit of which library a copy holds."""
+    """Which commit of which library a copy holds; {} for one that is only being made."""
     run = apsw.Connection.execute  # and nothing that a connection of ours makes of it
+    if not run(db, "SELECT count(*) FROM main.sqlite_schema WHERE name = 'lance_copy'").get:
+        return {}
     text = run(db, "SELECT value FROM main.lance_copy WHERE name = 'state'").get
     found = json.loads(text) if isinstance(text, str) else {}
     return found if isinstance(found, dict) else {}
+
+
+@contextlib.contextmanager
+def of_copy(place: Place) -> Iterator[None]:
+    """Tell errors of a copy's file as such, and have a copy that is found to be spoiled made anew the next time."""
+    try:
+        yield
+    except (apsw.CorruptError, apsw.NotADBError) as exc:
+        path = _path(place)
+        with contextlib.suppress(OSError):
+            Path(path + _BAD).touch(mode=0o600)
+        hint = "run the same command again: the copy is made anew"
+        raise StoreError(f"the working copy {path} of {place.name} is spoiled", hint) from exc
+    except apsw.FullError as exc:
+        hint = "free some space and run the same command again, or let XDG_CACHE_HOME name another folder"
+        raise StoreError(f"no space left for the working copy {_path(place)}", hint) from exc
+    except (apsw.CantOpenError, apsw.PermissionsError, apsw.IOError) as exc:
+        raise StoreError(f"cannot use the working copy {_path(place)}: {exc}", _HINT) from exc
 
 
 def keep_state(db: apsw.Connection, head: State, store: Store) -> None:
@@ -112,8 +156,9 @@ class _Update:
 
     def __init__(self, db: Connection, store: Store, head: State, state: State) -> None:
         self.db, self.store, self.head = db, store, head
-        follows = state.get("library") == head["library"] and state["commit"] <= head["commit"]
-        follows = follows and state["commit"] >= head.get("gone_since", 0)
+        follows = state.get("library") == head["library"] and state["commit"] < head["commit"]
+        # Else it is of a branch that was lost when a backup was put back. Older heads do not say.
+        follows = follows and mark_of(state["writer"]) in head.get("writers", mark_of(state["writer"]))
         self.since = state["commit"] if follows else -1
         self.read = state.get("fragments", {}) if follows else {}
         self.versions = state.get("tables", {}) if follows else {}
@@ -205,8 +250,8 @@ def _ids_in(_: Table, batches: Any) -> Iterator[list[Row]]:
         yield [(image_id,) for image_id in batch.column("id").to_pylist()]
 
 
-def _reaches(state: State, head: State) -> bool:
-    """Whether a copy holds the commit that the head names, or a later one, and knows the versions of its tables."""
+def reaches(state: State, head: State) -> bool:
+    """Whether a copy in this state holds the commit that the head names, or a later one."""
     if state.get("library") != head["library"]:
         return False
     return state["commit"] > head["commit"] or (state["commit"], state["writer"]) == (head["commit"], head["writer"])
@@ -216,8 +261,11 @@ def _is(table: Table) -> str:
     return " AND ".join(f"{name} = ?" for name in table.key)
 
 
-def _path(place: Place) -> str:
-    """Where the copy of a library lies. Raises StoreError when no folder can be made for it."""
+def _path(place: Place, version: int = len(MIGRATIONS)) -> str:
+    """Where the copy of a library lies, as this version of the schema has it: it is never migrated.
+
+    Raises StoreError when no folder can be made for it.
+    """
     import platformdirs
 
     folder = Path(platformdirs.user_cache_dir("picto", appauthor=False)) / "lance"
@@ -226,8 +274,13 @@ def _path(place: Place) -> str:
     except OSError as exc:
         raise StoreError(f"cannot write {folder}: {exc.strerror}", "XDG_CACHE_HOME names another folder") from exc
     digest = hashlib.sha256(os.fsencode(place.name)).hexdigest()[:24]
-    return str(folder / f"{digest}.db")
+    return str(folder / f"{digest}-{version}.db")
 
 
-def _opened(path: str) -> Connection:
-    return schema.connect(path, create=True, page_size=_PAGE)
+def _remove(path: str) -> None:
+    """Remove a copy. The log goes before its file, so that a new file is never left without its own."""
+    try:
+        for end in ("-wal", "-shm", "", _BAD):
+            Path(path + end).unlink(missing_ok=True)
+    except OSError as exc:
+        raise StoreError(f"cannot write the working copy {path}: {exc.strerror}", _HINT) from exc

@@ -21,17 +21,17 @@ from typing import Any
 import pyarrow as pa
 
 from pictocli.errors import DamagedError, StoreError, TakenError
-from pictocli.scale.lance_place import Place, lance, told
+from pictocli.scale.lance_place import Place, absent, beaten, lance, told
 
-__all__ = ["HEAD", "Cell", "Lease", "holder_of", "is_dead", "signature"]
+__all__ = ["HEAD", "Cell", "Lease", "holder_of", "is_dead", "mark_of", "signature"]
 
 HEAD = "head"
 State = dict[str, Any]
 LEASE = 30.0  # s without a sign of life after which a writer is taken for dead
 PATIENCE = 45.0  # s that the lease is waited for: longer than a dead one's lasts
 _BEAT = 8.0  # s between signs of life
-_LOST = ("too many concurrent writers", "conflict")
 _KEPT = 200  # turns after which what old ones left is removed
+_COMMITS, _MARK = 2000, 8  # commits whose writers the head names, and letters of each: 16 KB
 
 
 class Cell:
@@ -48,7 +48,7 @@ class Cell:
             try:
                 lance.write_dataset(row, self.place.of(self.name), storage_options=self.place.options)
             except (OSError, ValueError) as exc:
-                if "already exists" in str(exc).lower() or _lost(exc):
+                if "already exists" in str(exc).lower() or beaten(self.place, exc):
                     return False
                 raise
         return True
@@ -62,7 +62,7 @@ class Cell:
             try:
                 self._open()
             except (OSError, ValueError) as exc:
-                if "not found" in str(exc).lower() and "bucket" not in str(exc).lower():
+                if absent(self.place, exc):
                     return False
                 raise
         return True
@@ -97,7 +97,7 @@ class Cell:
                     {"turn": str(turn + 1), "text": f"'{text}'"}, where=f"turn = {turn}", conflict_retries=0
                 )
             except (OSError, RuntimeError) as exc:
-                if _lost(exc):
+                if beaten(self.place, exc):
                     return False
                 raise
             if turn % _KEPT == _KEPT - 1:
@@ -106,12 +106,18 @@ class Cell:
         return bool(done["num_rows_updated"])
 
     def change(self, change: Callable[[State], State | None]) -> State | None:
-        """Swap until nobody else is faster. change: makes the new value of the old, or None to leave it."""
+        """Swap until nobody else is faster. change: makes the new value of the old, or None to leave it.
+
+        Raises TakenError when somebody else is faster all the time.
+        """
+        ends = time.monotonic() + PATIENCE
         while True:
             turn, value = self.read()
             changed = change(value)
             if changed is None or self.swap(turn, changed):
                 return changed
+            if time.monotonic() > ends:
+                raise TakenError(f"{self.place.name} is being changed by other processes", "try again later")
             time.sleep(random.uniform(0.005, 0.05))  # noqa: S311 - so that two do not meet again
 
     def _open(self) -> None:
@@ -154,10 +160,9 @@ class Lease:
                     self.token, self._turn, self._state = token, turn + 1, state
                     self._renew_from_now_on()
                     return dict(state)
-            elif now > ends:
-                raise TakenError(
-                    f"{self.head.place.name} is being changed by {holder_of(holder)}", "try again when it has finished"
-                )
+            if now > ends:
+                who = "other processes" if holder is None else holder_of(holder)
+                raise TakenError(f"{self.head.place.name} is being changed by {who}", "try again when it has finished")
             time.sleep(random.uniform(pause / 2, 2 * pause))  # noqa: S311 - so that two do not meet again
 
     def publish(self, changes: State) -> State:
@@ -168,7 +173,9 @@ class Lease:
         self._over.set()
         with self._lock:
             token, self.token = self.token, ""
-            state = {**self._state, **changes, "lease": None, "writer": token}
+            writers = mark_of(self._state["writer"]) if "writers" not in self._state else self._state["writers"]
+            writers = (writers + mark_of(token))[-_COMMITS * _MARK :]
+            state = {**self._state, **changes, "lease": None, "writer": token, "writers": writers}
             try:
                 done = self.head.swap(self._turn, state)
             except StoreError:
@@ -217,6 +224,11 @@ class Lease:
                 self._turn, self._state = self._turn + 1, state
 
 
+def mark_of(writer: str) -> str:
+    """What stands for the writer of a commit among those that the head names one after the other, in `writers`."""
+    return writer[:_MARK]
+
+
 def signature(token: str) -> dict[str, Any]:
     """Who signs now: a process of a machine, and when."""
     return {"token": token, "host": socket.gethostname(), "pid": os.getpid(), "space": _space(), "at": time.time()}
@@ -252,7 +264,3 @@ def _space() -> str:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
             told.append(file.read().strip())
     return " ".join(told)
-
-
-def _lost(exc: Exception) -> bool:
-    return any(word in str(exc).lower() for word in _LOST)

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from pictocli.catalog import EXACT_BELOW
 from pictocli.protocols import Database
+from pictocli.scale.lance_place import Place
 from pictocli.scale.lance_tables import TABLES
 from pictocli.schema import transaction
 
@@ -43,6 +44,8 @@ _TRIES = 3  # compaction may take the fragments away that a segment was made of
 
 class Tables(Database, Protocol):
     """What is asked of a library of Lance tables, beside its catalogue."""
+
+    place: Place
 
     def tables(self) -> list[str]:
         """The names of all tables."""
@@ -82,11 +85,21 @@ def _build(db: Tables, table: str) -> None:
             return
         with transaction(db):
             held = {each.fragment_id for each in db.dataset(table).get_fragments()}
-            if all(held.issuperset(each.fragment_ids) for each in made.values()):
-                for column, each in made.items():
-                    now = db.dataset(table)
-                    db.publish(table, now.commit_existing_index_segments(_name(column), column, [each]))
+            if all(held.issuperset(each.fragment_ids) for each in made.values()) and all(
+                _added(db, table, column, each) for column, each in made.items()
+            ):
                 return
+
+
+def _added(db: Tables, table: str, column: str, segment: Any) -> bool:
+    """Add a segment to a table's index; whether nobody who has lost its lease wrote meanwhile."""
+    now = db.dataset(table)
+    version, rows = now.version, now.count_rows()
+    done = now.commit_existing_index_segments(_name(column), column, [segment])
+    alone = bool(done.version == version + 1 and done.count_rows() == rows)
+    if alone:
+        db.publish(table, done)
+    return alone
 
 
 def _segments(rows: Any, kinds: Mapping[str, str]) -> dict[str, Any]:

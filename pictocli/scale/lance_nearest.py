@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pictocli.catalog import EXACT_BELOW
 from pictocli.protocols import Database, Passing
 from pictocli.scale.lance_indexes import Tables, build, indexed_rows, partitions
+from pictocli.scale.lance_tables import width_of
 from pictocli.stored import require
 
 __all__ = ["Points"]
@@ -54,6 +55,8 @@ class Points:
         points = self.db.dataset("embedding")
         if points is None or limit < 1:
             return []
+        width = width_of(points.schema)
+        require(len(vector) == 4 * (width or 0), "its embeddings are of another width than what they are compared with")
         question = np.frombuffer(vector, "<f4").astype(np.float64)
         question /= np.linalg.norm(question)
         asked = _Asked(self.db, folders, passing, without)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import posixpath
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from urllib.parse import quote, unquote
 
 from pictocli.errors import DamagedError, PictoError, StoreError, TakenError
 
@@ -20,16 +22,20 @@ except ImportError as missing:
         f"libraries of Lance tables need the package {missing.name}", "pip install 'pictocli[lance]'"
     ) from missing
 
-__all__ = ["Place", "lance", "place_of", "told"]
+__all__ = ["Place", "absent", "beaten", "lance", "place_of", "told"]
 
 _PATIENCE = {"connect_timeout": "4 s", "timeout": "60 s", "client_max_retries": "2", "client_retry_timeout": "8",
              "download_retry_count": "2"}  # fmt: skip
 _GONE = ("not found", "no such file", "nosuchkey", "was not found")
-_RIGHTS = ("accessdenied", "403", "forbidden", "unauthorized", "401", "permission", "invalidaccesskeyid", "signature")
+_RIGHTS = ("accessdenied", "forbidden", "unauthorized", "permission", "invalidaccesskeyid", "signature")
+_REFUSED = re.compile(r"\b40[13]\b")  # HTTP's, of object storage
 _BUCKET = ("nosuchbucket", "bucket does not exist", "specified bucket")
 _NOBODY = ("error sending request", "connection refused", "tcp connect", "dns error", "timed out", "timeout", "connect")
 _CREDENTIALS = ("credential", "no providers in chain", "imds")
 _FULL = ("no space left", "disk quota", "storage full")
+_NO_NAME = re.compile(r"[\0-\x1f\x7f\ud800-\udfff]")
+_BEATEN = ("conflict", "incompatible transaction", "too many concurrent writers")
+_LINE = re.compile(r"\S+\.rs:\d+:\d+")  # a place in Lance's own source, whose number may be that of an error
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,18 +67,26 @@ class Place:
 
 
 def place_of(name: str) -> Place:
-    """Take a library's name apart. Raises StoreError for one that names nothing."""
+    """Take a library's name apart. Raises StoreError for one that names nothing, or what Lance cannot keep."""
     scheme, _, rest = name.partition("://")
+    if _NO_NAME.search(name):
+        what = f"{name!a} is no name for Lance tables: it holds a line break, or what is no UTF-8"
+        raise StoreError(what, "name another with --db")
     if scheme == "lance":
         if not rest:
             raise StoreError(f"{name} names no folder", "lance://DIR names one")
         folder = os.path.abspath(rest)
         return Place(f"lance://{folder}", folder, folder)
     bucket, _, prefix = rest.partition("/")
+    if "@" in bucket or ":" in bucket:  # a password may stand there
+        raise StoreError(
+            f"{scheme}://… names no bucket, but a user or a port",
+            "lance+s3://BUCKET/PREFIX names a place, and AWS_* who asks and whom",
+        )
     prefix = posixpath.normpath("/" + prefix).strip("/")
     if not bucket or not prefix:
         raise StoreError(f"{name} names no place in a bucket", "lance+s3://BUCKET/PREFIX names one")
-    return Place(f"lance+s3://{bucket}/{prefix}", f"s3://{bucket}/{prefix}", None)
+    return Place(f"lance+s3://{bucket}/{prefix}", f"s3://{bucket}/{quote(prefix)}", None)
 
 
 @contextlib.contextmanager
@@ -86,9 +100,29 @@ def told(place: Place) -> Iterator[None]:
         raise _said(place, exc) from exc
 
 
+def absent(place: Place, exc: Exception) -> bool:
+    """Whether an error of Lance says that there is no such table, in a bucket or folder that is there."""
+    text = _spoken(place, exc)
+    return "not found" in text and not any(word in text for word in _BUCKET)
+
+
+def beaten(place: Place, exc: Exception) -> bool:
+    """Whether an error of Lance says that another process has written meanwhile."""
+    text = _spoken(place, exc)
+    return any(word in text for word in _BEATEN)
+
+
+def _spoken(place: Place, exc: Exception) -> str:
+    """What an error of Lance says, in small letters, without the library's path: any word may stand in that."""
+    text = str(exc)
+    for path in (place.uri, unquote(place.uri), place.uri.removeprefix("s3://").partition("/")[2]):
+        for spelt in (path, quote(path), unquote(path)):
+            text = re.sub(rf"(?<!\w){re.escape(spelt.strip('/'))}(?=/)", "", text)
+    return " ".join(_LINE.sub("", text).split()).lower()
+
+
 def _said(place: Place, exc: Exception) -> StoreError:
-    text = " ".join(str(exc).split())
-    lower = text.lower()
+    text, lower = " ".join(str(exc).split()), _spoken(place, exc)
 
     def speaks(of: tuple[str, ...]) -> bool:
         return any(word in lower for word in of)
@@ -109,7 +143,7 @@ def _said(place: Place, exc: Exception) -> StoreError:
         if speaks(_CREDENTIALS):
             hint = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
             return StoreError(f"there are no credentials for the bucket {bucket}", hint)
-        if speaks(_RIGHTS):
+        if speaks(_RIGHTS) or _REFUSED.search(lower):
             hint = "its owner must allow this account to list, read, write and delete in it"
             return StoreError(f"the bucket {bucket} does not let this account in", hint)
         if speaks(_NOBODY):

@@ -6,15 +6,16 @@ writes one has to write the digest, into the table itself.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from pictocli.scale.lance_tables import TABLES
 
-__all__ = ["VIEWS", "Statement", "statement"]
+__all__ = ["VIEWS", "Statement", "giving", "statement"]
 
 Bindings = Sequence[Any] | Mapping[str, Any] | None
 
@@ -73,7 +74,16 @@ class Statement:
             return []
         return [each for each in found if isinstance(each, int)] if isinstance(found, list) else []
 
+    def put(self, bindings: Bindings, write: Callable[[Any], Any]) -> Bindings:
+        """Values as the working copy takes them. write: what stands for large bytes."""
+        if self.puts is None:
+            return bindings
+        values: Any = dict(bindings) if isinstance(bindings, Mapping) else list(bindings or ())
+        values[self.puts] = write(values[self.puts])
+        return cast(Bindings, values)
 
+
+@functools.lru_cache(1000)
 def statement(text: str) -> Statement:
     """Take a statement of SQLite's SQL over the tables of a library."""
     found = _KIND.match(text)
@@ -95,6 +105,12 @@ def statement(text: str) -> Statement:
             raise AssertionError(f"large bytes are not written like this: {text}")
         return Statement(_FROM.sub(r"FROM main.\1", _TARGET.sub(r"\1 main.\2", text)), "WRITE")
     return Statement(_read(text), "WRITE")
+
+
+def giving(rows: Sequence[Sequence[Any]]) -> tuple[str, list[Any]]:
+    """A statement that gives these rows, and its bindings."""
+    marks = ", ".join(f"({', '.join('?' * len(row))})" for row in rows)
+    return f"VALUES {marks}" if rows else "SELECT 1 WHERE FALSE", [value for row in rows for value in row]
 
 
 def _read(text: str) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from pictocli.errors import DamagedError, TakenError
-from pictocli.scale.lance_place import Place, lance, told
+from pictocli.scale.lance_place import Place, beaten, lance, told
 from pictocli.scale.lance_tables import GONE, TABLES, Row, Table, gone_rows, schema_of, to_arrow, width_of
 
 __all__ = ["Changes", "Large", "Store"]
@@ -29,7 +29,6 @@ _THREADS = 4
 _FRAGMENTS = 96  # a commit makes one: every so many become one, else each question would open thousands
 _SMALL = 4096  # rows of a fragment that stays as it is
 _TRIES = 3
-_BEATEN = ("conflict", "incompatible transaction", "too many concurrent writers")
 
 
 @dataclass(slots=True)
@@ -92,9 +91,10 @@ class Store:
         every = change.inserted + change.updated
         if not every:
             return self._on_top(table.name, version, [partial(_remove, table, change.removed)])
-        schema = to_arrow(table, every[:1], seq, partial(large, table.name)).schema
+        with told(self.place):
+            schema = to_arrow(table, every[:1], seq, partial(large, table.name)).schema
         new = partial(_reader, table, schema, seq, partial(large, table.name))
-        if version is None or change.removed is None or self._widened(table, version, schema, change):
+        if version is None or self._widened(table, version, schema, change):
             return table.name, self._begun(table.name, new(every))
         steps: list[Callable[[Any], Any]] = [partial(_remove, table, change.removed)] if change.removed else []
         if change.updated:
@@ -133,7 +133,7 @@ class Store:
         with told(self.place):
             rows = self.at(name, version).checkout_version(version)
             for _ in range(_TRIES):
-                rows = _stepped(rows, steps)
+                rows = _stepped(self.place, rows, steps)
                 if rows is not None:
                     rows = _gathered(rows)
                     with self._lock:
@@ -143,14 +143,14 @@ class Store:
         raise TakenError(f"{self.place.name} is being changed by another process", "run the same command again")
 
 
-def _stepped(rows: Any, steps: Sequence[Callable[[Any], Any]]) -> Any:
+def _stepped(place: Place, rows: Any, steps: Sequence[Callable[[Any], Any]]) -> Any:
     """A table after steps that each make one version; None when something lay beyond or came in between."""
     for step in steps:
         before = rows.version
         try:
             rows = step(rows)
         except (OSError, RuntimeError) as exc:
-            if not any(word in str(exc).lower() for word in _BEATEN):
+            if not beaten(place, exc):
                 raise
             return None
         if rows.version != before + 1:
