@@ -68,8 +68,10 @@ class StoreError(PictoError):
 class DamagedError(StoreError):
     """The database is damaged, or holds what picto would never write."""
 
-    def __init__(self, message: str) -> None:
-        super().__init__(message, "picto info --check names what is wrong, picto repair mends what can be mended")
+    def __init__(
+        self, message: str, hint: str = "picto info --check names what is wrong, picto repair mends what can be mended"
+    ) -> None:
+        super().__init__(message, hint)
 
 
 class TakenError(StoreError):

@@ -465,6 +465,29 @@ def test_points_follow_the_images_through_all_that_changes_them(tmp_path: Path, 
     in_step(4)
 
 
+def test_a_library_beside_one_where_pgvector_lies_has_its_own_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = fresh()
+    monkeypatch.setattr(postgres_points, "EXACT_BELOW", 1)
+    with connect_to(f"{name}?schema=public") as first, connect_to(name) as second:
+        for db in (first, second):
+            one_image(db)
+            assert db.native(HELD) == db.native(WANTED)
+        first.neighbours.build()
+        assert [part.indexed for db in (first, second) for part in db.neighbours._parts(None, DIM)] == [True, False]
+
+
+def test_libraries_of_a_new_database_may_be_made_at_once() -> None:
+    name, made = fresh(), 4
+    waiting = threading.Barrier(made)
+
+    def make(at: int) -> None:
+        waiting.wait()
+        connect(f"{name}?schema=s{at}", create=True).close()
+
+    with ThreadPoolExecutor(made) as pool:
+        list(pool.map(make, range(made)))
+
+
 # -- from an older version ----------------------------------------------------------------------------------------
 
 STEPS = (
@@ -479,17 +502,22 @@ def version(name: str) -> int:
     return int(postgres().execute("SELECT version FROM picto.library", name.rpartition("/")[2].partition("?")[0])[0][0])
 
 
+def one_image(db: Database) -> None:
+    """Put an image into an empty library."""
+    store = SqliteStore(db)
+    store.require_model(ModelSpec("made-up", "0", DIM, 224, "bilinear", 64, 112.7, -16.8))
+    folder = store.folder_id(store.add_root("/r", "r"), "")
+    assert folder is not None
+    row = FileRow(folder, "a.png", "png", 1, 1, b"a", 1)
+    store.write([PageRow(row, 0, 1, 1, {}, 1.0, VECTORS[0].tobytes(), {c: {} for c in CATEGORIES}, None)], [])
+
+
 @pytest.fixture
 def older(monkeypatch: pytest.MonkeyPatch) -> str:
     """A library that holds an image, of a version that is two steps behind this one."""
     name = fresh()
     with connect_to(f"{name}?vectors=float32") as db:
-        store = SqliteStore(db)
-        store.require_model(ModelSpec("made-up", "0", DIM, 224, "bilinear", 64, 112.7, -16.8))
-        folder = store.folder_id(store.add_root("/r", "r"), "")
-        assert folder is not None
-        row = FileRow(folder, "a.png", "png", 1, 1, b"a", 1)
-        store.write([PageRow(row, 0, 1, 1, {}, 1.0, VECTORS[0].tobytes(), {c: {} for c in CATEGORIES}, None)], [])
+        one_image(db)
     monkeypatch.setattr(postgres_migrations, "MIGRATIONS", MIGRATIONS + STEPS)
     return name
 
@@ -511,6 +539,16 @@ def test_a_new_library_takes_every_step(older: str) -> None:
     with connect_to(f"{older}?schema=new") as db:
         assert db.native("SELECT a, b FROM new.later") == [(1, None)]
     assert version(older) == len(MIGRATIONS)
+
+
+def test_functions_are_those_of_this_picto(older: str) -> None:
+    broken = "CREATE OR REPLACE FUNCTION picto.{} LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'"
+    for function in ("meant(text) RETURNS text", "point_dataset() RETURNS trigger"):
+        postgres().execute(broken.format(function), older.rpartition("/")[2])
+    with connect_to(older) as db:
+        assert db.native("SELECT meant('a')") == [("a",)]
+        SqliteStore(db).add_root("/s", "s")
+        assert db.native("SELECT to_regclass('point_2') IS NOT NULL") == [(True,)]
 
 
 def test_of_a_step_that_fails_nothing_stays(older: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -573,6 +611,13 @@ def without_extension(_: Path) -> Iterator[str]:
 def unprivileged(_: Path) -> Iterator[str]:
     """A role that may not make an extension, in a database that has none."""
     yield fresh().replace("picto@", "guarded:" + quote(PASSWORD, safe="") + "@")
+
+
+def without_public(_: Path) -> Iterator[str]:
+    """A database that has not the schema into which extensions go."""
+    name = fresh()
+    postgres().execute("DROP SCHEMA public", name.rpartition("/")[2])
+    yield name
 
 
 def outdated(_: Path) -> Iterator[str]:
@@ -649,6 +694,7 @@ def forked() -> Iterator[None]:
         (empty, "info", "there is no", "picto index FOLDER"),
         (without_extension, "index", "vector", "pgvector"),
         (unprivileged, "index", "vector", "CREATE EXTENSION vector"),
+        (without_public, "index", "no schema public", "CREATE EXTENSION vector SCHEMA"),
         (outdated, "info", "pgvector 0.5.1", "ALTER EXTENSION vector UPDATE"),
         (foreign, "info", "another program's", "schema"),
         (newer, "info", "newer picto", "pip install --upgrade pictocli"),

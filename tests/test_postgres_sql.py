@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import struct
@@ -17,17 +18,18 @@ from psycopg.raw_cursor import RawCursor
 from pictocli import databases, schema
 from pictocli.catalog import Catalog
 from pictocli.conditions import compared
-from pictocli.errors import StoreError, TakenError
+from pictocli.errors import DamagedError, StoreError, TakenError
 from pictocli.expressions import parse
 from pictocli.fields import Fields, literal, path_of, value
 from pictocli.filerows import FileRow, FinishedFile, PageRow
 from pictocli.protocols import Database
 from pictocli.queries import Queries
 from pictocli.records import ModelSpec, Scope
+from pictocli.scale import postgres_session
 from pictocli.scale.postgres_calls import path_of as names_of
 from pictocli.scale.postgres_connection import PostgresConnection
 from pictocli.scale.postgres_many import together
-from pictocli.scale.postgres_opening import shown, target
+from pictocli.scale.postgres_opening import password_of, shown, target
 from pictocli.scale.postgres_sql import index_name, translated
 from pictocli.scale.postgres_values import field_key
 from pictocli.schema import from_db, savepoint, to_db, transaction
@@ -186,8 +188,14 @@ def test_paths(path: str, names: list[str]) -> None:
         ("postgresql://a:p@ss:w/rd?@h1,h2:5/d?schema=x", "postgresql://a@h1,h2:5/d?schema=x"),
         ("postgresql://a@h/d?password=b&schema=x", "postgresql://a@h/d?password=...&schema=x"),
         ("postgresql://h/d", "postgresql://h/d"),
+        ("postgresql://a@h/d?p%61ssword=b&x=y", "postgresql://a@h/d?p%61ssword=...&x=y"),
+        ("postgresql://a:b/d?schema=x", "postgresql://a/d?schema=x"),
+        ("postgresql://a:2b", "postgresql://a"),
+        ("postgresql://h1:5,h2:6/d", "postgresql://h1:5,h2:6/d"),
+        ("postgresql://[::1]:5/d", "postgresql://[::1]:5/d"),
+        ("postgresql://a:b\nc@h/d", "postgresql://a@h/d"),
     ],
-    ids=["plain", "signs", "query", "none"],
+    ids=["plain", "signs", "query", "none", "escaped", "no-host", "no-host-digit", "ports", "six", "line-feed"],
 )
 def test_no_name_tells_a_password(name: str, told: str) -> None:
     assert shown(name) == told
@@ -202,10 +210,22 @@ def test_what_is_picto_s_of_a_name() -> None:
     assert where.place == target("postgresql://b:c@h1,h2:5/d?schema=x%20y").place
 
 
-@pytest.mark.parametrize("query", ["schema=", "schema=pg_x", "vectors=int8", "nosuch=1"])
-def test_names_that_are_none(query: str) -> None:
-    with pytest.raises(StoreError):
-        target(f"postgresql://a:secret@h/d?{query}")
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(f"a:secret@h/d?{query}" for query in ("schema=", "schema=pg_x", "schema=a$$b", "schema={v}", "vectors=int8")),
+        "a:secret@h/d?nosuch=1", "a:se@cret@h/d", "a:se?cret@h/d", "a:secret/d",
+    ],
+)  # fmt: skip
+def test_names_that_are_none(name: str) -> None:
+    with pytest.raises(StoreError, match=r"is no name|there are no vectors") as caught:
+        target(f"postgresql://{name}")
+    assert "cret" not in str(caught.value)
+    assert caught.value.__context__ is None  # which is told by -v
+
+
+def test_a_plus_of_a_password_is_one() -> None:
+    assert password_of("postgresql://a@h/d?password=b+c%20d") == "b+c d"
 
 
 def test_keys_are_in_the_order_of_sqlite_s_values() -> None:
@@ -259,12 +279,16 @@ def filled(db: Database, files: Sequence[tuple[str, str | None]]) -> None:
             db.execute("UPDATE image SET metadata = ? WHERE id = ?", (metadata, at + 1))
 
 
-ODD_NAMES = [b"caf\xe9.png", b"\xff", b"a\\b.png", "é.png".encode(), "e\u0301.png".encode(), b"new\nline", b"'\"$1 ?",
-             "😀.png".encode(), b"\xf0\x28", b"%s%%", "\U0010fffd".encode()]  # fmt: skip
+ODD_NAMES = [
+    b"caf\xe9.png", b"\xff", b"a\\b.png", "é.png".encode(), "e\u0301.png".encode(), b"new\nline", b"'\"$1 ?",
+    "😀.png".encode(), b"\xf0\x28", b"%s%%", "\U0010fffd".encode(), "\U0010fffda".encode(), b"\x01",
+    "\U0010fffd\U0010fffd".encode(), "\U0010fffd\U0010fffe".encode(), "\U0010fffe.png".encode(),
+    "\U0010fffe1".encode(), "\U0010ffffa".encode(), "a\U0010ffff".encode(),
+]  # fmt: skip
 
 
 def test_names_of_any_bytes(server: PostgresConnection) -> None:
-    found, raw = [], "CAST(name AS BLOB)"
+    found, raw, between = [], "CAST(name AS BLOB)", "SELECT name FROM file WHERE name >= ? AND name < ?"
     for db in both(server):
         names = [name.decode(errors="surrogateescape") for name in ODD_NAMES]
         filled(db, [(name, None) for name in names])
@@ -273,13 +297,61 @@ def test_names_of_any_bytes(server: PostgresConnection) -> None:
         found.append(
             (
                 db.execute("SELECT id, name, typeof(name), CAST(name AS BLOB) FROM file ORDER BY name").fetchall(),
-                db.execute("SELECT name FROM file WHERE name >= ? AND name < ?", ("a", "z\U0010ffff")).fetchall(),
+                db.execute(f"{between} ORDER BY name", ("a", "z\U0010ffff")).fetchall(),
                 db.execute(f"SELECT length({raw}), instr({raw}, x'2e') FROM file ORDER BY id").fetchall(),
                 [from_db(row[0]) for row in db.execute("SELECT name FROM file ORDER BY id")] == names,
             )
         )
     assert found[0] == found[1]
     assert found[1][3]
+
+
+ODD_TEXTS = ["a\0b", "\0", "a", "a\0", "b", "a\x01\U0010fffd0", "\x01\U0010fffd\0", "\U0010fffe\0", "\U0010fffd",
+             "\U0010ffff\U0010fffe"]  # fmt: skip
+
+
+def test_texts_of_any_characters(server: PostgresConnection) -> None:
+    found = []
+    label = "\U0010fffe1"
+    for db in both(server):
+        filled(db, [(f"\U0010fffe{at}", None) for at in range(len(ODD_TEXTS))])
+        db.execute("UPDATE image SET objects = ? WHERE id = 1", (json.dumps({label: 0.5}),))
+        db.executemany("UPDATE file SET reason = ?2 WHERE id = ?1", list(enumerate(ODD_TEXTS, 1)))
+        db.executemany("INSERT INTO text_embedding VALUES(?, ?)", [(text, b"") for text in ODD_TEXTS])
+        Catalog(db).set_meta("k", "\U0010fffe1")
+        for text in ODD_TEXTS:
+            assert db.execute("SELECT text FROM text_embedding WHERE text = ?", (text,)).fetchall() == [(text,)]
+        found.append(
+            (
+                db.execute("SELECT text FROM text_embedding ORDER BY text").fetchall(),
+                db.execute("SELECT reason FROM file ORDER BY id").fetchall(),
+                db.execute("SELECT path, filename FROM images ORDER BY image_id").fetchall(),
+                db.execute("SELECT id FROM file WHERE instr(name, ?) > 0", (label,)).fetchall(),
+                Catalog(db).meta("k"),
+                Queries(db).label_id(0, label),
+                db.execute("SELECT label FROM tags WHERE label = ?", (label,)).fetchall(),
+                db.execute("SELECT name FROM image_label WHERE name = ?", (label,)).fetchall(),
+            )
+        )
+    assert found[0] == found[1]
+    assert found[1][1] == [(text,) for text in ODD_TEXTS]
+
+
+def test_texts_that_are_no_unicode_are_kept(server: PostgresConnection) -> None:
+    texts = [(chr(half),) for half in (0xD800, 0xDBFF, 0xDC00, 0xDFFF)] + [("a\udc80\ud83d b",)]
+    server.executemany("INSERT INTO text_embedding VALUES(?, x'')", texts)
+    assert server.execute("SELECT text FROM text_embedding ORDER BY rowid").fetchall() == texts
+    for text in texts:
+        assert server.execute("SELECT text FROM text_embedding WHERE text = ?", text).fetchall() == [text]
+
+
+@pytest.mark.parametrize("text", ["\U0010fffe1", "\U0010ffffé", "\U0010fffd", "\U0010fffd\U0010fffd"], ids=ascii)
+def test_texts_of_metadata_are_no_numbers_and_no_bytes(server: PostgresConnection, text: str) -> None:
+    for db in both(server):
+        filled(db, [("a", json.dumps({"f": text, "g": [text]}))])
+        assert db.execute("SELECT json_extract(metadata, '$.f') FROM image").fetchall() == [(text,)]
+        for asked, images in ((f"f='{text}'", [1]), (f"f>'{text}'", []), (f"f~'{text}'", [1]), (f"g~'{text}'", [1])):
+            assert list(Queries(db).passing([compared(Queries(db), parse(asked))], None)) == images, asked
 
 
 VALUES: list[Any] = [
@@ -539,6 +611,117 @@ def test_a_long_answer_waits_while_others_are_asked(server: PostgresConnection) 
 
 
 # -- transactions, and several at a time ----------------------------------------------------------------------------
+
+
+def end(pids: str, name: str) -> None:
+    """End the sessions that a query gives, in the database of this name."""
+    stores.postgres().execute(f"SELECT pg_terminate_backend(pid, 5000) FROM ({pids}) p", name.rpartition("/")[2])
+
+
+def pid_of(db: PostgresConnection) -> str:
+    """A query for the process that serves a connection."""
+    return f"SELECT {db.native('SELECT pg_backend_pid()')[0][0]} AS pid"
+
+
+CLAIMS = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2"
+
+
+def put(db: PostgresConnection, name: str) -> None:
+    """Write, as a library's command would."""
+    with databases.translated(f"{name}?schema={db.schema}"):
+        db.execute("INSERT INTO dataset(name) VALUES('a')")
+
+
+@pytest.mark.parametrize("lost", ["its connection", "its claim"])
+def test_a_writer_that_has_lost_its_claim_writes_no_more(server: PostgresConnection, name: str, lost: str) -> None:
+    place = f"{name}?schema={server.schema}"
+    with contextlib.suppress(StoreError), databases.claimed(place, {1: "/a"}):
+        end(pid_of(server) if lost == "its connection" else CLAIMS, name)
+        with pytest.raises(StoreError, match="ended the connection"):
+            put(server, name)
+    found = stores.postgres().execute(f"SELECT count(*) FROM {server.schema}.dataset", name.rpartition("/")[2])
+    assert found == [(0,)]
+    with databases.claimed(place):
+        pass
+
+
+def test_a_claim_that_was_lost_is_told_at_its_end(server: PostgresConnection, name: str) -> None:
+    with pytest.raises(StoreError, match="ended the connection"), databases.claimed(f"{name}?schema={server.schema}"):
+        end(CLAIMS, name)
+
+
+def test_what_a_writer_asks_is_not_asked_twice(server: PostgresConnection, name: str) -> None:
+    end(pid_of(server), name)
+    with pytest.raises(StoreError, match="ended the connection"), databases.translated(name):
+        server.native("SELECT 1")
+
+
+def put_and_lose(db: PostgresConnection, name: str, pid: str) -> None:
+    with savepoint(db):
+        end(pid, name)
+        put(db, name)
+
+
+def test_a_writer_that_was_ended_is_in_no_transaction(server: PostgresConnection, name: str) -> None:
+    with pytest.raises(StoreError, match="ended the connection"):
+        put_and_lose(server, name, pid_of(server))
+    assert not server.in_transaction
+
+
+def test_rows_that_are_lost_are_told(server: PostgresConnection, name: str) -> None:
+    with transaction(server):
+        rows = ((f"{at:05}", bytes(8192)) for at in range(3000))  # more than is under way on a connection
+        server.executemany("INSERT INTO text_embedding VALUES(?, ?)", rows)
+    reader = other_of(server, name, readonly=True)
+    pid = pid_of(reader)
+    found = reader.execute("SELECT text, v FROM text_embedding")
+    assert len(next(found)[1]) == 8192
+    end(pid, name)
+    assert reader.execute("SELECT count(*) FROM text_embedding").get == 3000
+    with pytest.raises(StoreError, match="ended the connection"), databases.translated(name):
+        found.fetchall()
+    reader.close()
+
+
+def test_a_lock_that_was_undone_is_taken_again(
+    server: PostgresConnection, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_session, "PATIENCE", "50ms")
+    other = other_of(server, name)
+    server.execute("BEGIN")
+    server.execute("SAVEPOINT a")
+    server.execute("INSERT INTO dataset(name) VALUES('a')")
+    server.execute("ROLLBACK TO a")
+    with transaction(other), pytest.raises(TakenError), databases.translated(name):
+        server.execute("INSERT INTO dataset(name) VALUES('b')")
+    server.execute("ROLLBACK")
+    other.close()
+
+
+@pytest.mark.parametrize(
+    ("setting", "given", "shown", "wanted"),
+    [
+        ("default_transaction_isolation", "serializable", "transaction_isolation", "read committed"),
+        ("standard_conforming_strings", "off", "standard_conforming_strings", "on"),
+    ],
+    ids=["isolation", "strings"],
+)  # fmt: skip
+def test_settings_of_a_role_change_nothing(
+    server: PostgresConnection, name: str, setting: str, given: str, shown: str, wanted: str
+) -> None:
+    db: Any = databases.connect(f"{name}?schema={server.schema}&options=-c%20{setting}%3D{given}")
+    db.execute("BEGIN IMMEDIATE")
+    assert db.native(f"SHOW {shown}") == [(wanted,)]
+    db.execute("ROLLBACK")
+    db.close()
+
+
+def test_what_is_damaged_on_a_server_is_not_for_repair(server: PostgresConnection, name: str) -> None:
+    with pytest.raises(DamagedError) as caught, databases.translated(name):
+        server.native("SELECT 1 / 0")
+    assert "repair" not in str(caught.value.hint)
+    with pytest.raises(DamagedError, match="the thumbnail of content 7 is missing"):
+        server.thumbnail_head(7, 10)
 
 
 def other_of(db: PostgresConnection, name: str, *, readonly: bool = False) -> PostgresConnection:

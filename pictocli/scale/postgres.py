@@ -12,7 +12,7 @@ try:
 except ImportError as exc:
     raise StoreError("PostgreSQL needs the package psycopg", "pip install 'pictocli[postgres]'") from exc
 
-from pictocli.scale.postgres_claims import claimed
+from pictocli.scale.postgres_claims import claimed, require_held
 from pictocli.scale.postgres_compact import compact
 from pictocli.scale.postgres_connection import PostgresConnection
 from pictocli.scale.postgres_errors import translated
@@ -23,7 +23,7 @@ from pictocli.scale.postgres_session import quoted
 
 __all__ = ["claimed", "compact", "connect", "exists", "full", "identity", "shown", "size", "translated"]
 
-_MADE = "SELECT pg_advisory_xact_lock(hashtextextended('picto makes ' || %s, 0))"
+_MADE = "SELECT pg_advisory_xact_lock(hashtextextended('picto makes', 0))"  # not one a schema: pgvector is for all
 
 
 def connect(name: str, *, create: bool = False, readonly: bool = False, page_size: int = 16384) -> PostgresConnection:  # noqa: ARG001 - of files
@@ -44,7 +44,9 @@ def connect(name: str, *, create: bool = False, readonly: bool = False, page_siz
             raise
         first: list[psycopg.Connection[Any]] = [server]
         db = PostgresConnection(
-            lambda: first.pop() if first else open_server(where), where.schema, writable=not readonly
+            lambda: first.pop() if first else open_server(where),
+            where.schema,
+            held=None if readonly else lambda: require_held(name),
         )
         db.neighbours = Points(db)
         return db
@@ -128,7 +130,7 @@ def _create(server: psycopg.Connection[Any], where: Target) -> None:
         hint = "createdb --encoding UTF8 --template template0 makes one that is"
         raise StoreError(f"the database of {shown(where.name)} is in {encoding}, not in UTF8", hint)
     with server.transaction():
-        server.execute(_MADE, (where.schema,))
+        server.execute(_MADE)
         if _version(server, where) is not None:
             return  # another process was faster
         extension = _extension(server, where)
@@ -149,6 +151,9 @@ def _extension(server: psycopg.Connection[Any], where: Target) -> str:
     except (errors.UndefinedFile, errors.FeatureNotSupported) as exc:
         hint = "install pgvector 0.8 or newer there: https://github.com/pgvector/pgvector#installation"
         raise StoreError(f"the server of {library} has not the extension pgvector", hint) from exc
+    except errors.InvalidSchemaName as exc:
+        hint = "let its administrator run in that database: CREATE EXTENSION vector SCHEMA one_of_its_own"
+        raise StoreError(f"the database of {library} has no schema public, where pgvector goes", hint) from exc
     except errors.InsufficientPrivilege as exc:
         hint = "let its administrator run in that database: CREATE EXTENSION vector"
         raise StoreError(

@@ -20,7 +20,7 @@ from pictocli.errors import TakenError
 from pictocli.scale.postgres_errors import translated
 from pictocli.scale.postgres_opening import open_server, shown, target
 
-__all__ = ["claimed"]
+__all__ = ["claimed", "require_held"]
 
 _held: dict[tuple[str, int], tuple[psycopg.Connection[Any], list[int]]] = {}  # by name and process: how many claims
 _guard = threading.Lock()
@@ -30,7 +30,7 @@ _guard = threading.Lock()
 def claimed(name: str, roots: Mapping[int, str] | None = None) -> Iterator[None]:
     """Be the only process to change these roots (id → path) of the library of this name, or any of it, in this block.
 
-    Raises TakenError naming the process that does already.
+    Raises TakenError naming the process that does already, StoreError at the end when the claim was lost meanwhile.
     """
     key = (name, os.getpid())
     with translated(name):
@@ -42,6 +42,7 @@ def claimed(name: str, roots: Mapping[int, str] | None = None) -> Iterator[None]
         try:
             _claim(server, name, roots, taken)
             yield
+            require_held(name)
         finally:
             with _guard:
                 users.pop()
@@ -51,6 +52,16 @@ def claimed(name: str, roots: Mapping[int, str] | None = None) -> Iterator[None]
                 elif not server.closed:
                     for lock in reversed(taken):
                         server.execute(f"SELECT pg_advisory_unlock{lock}".encode())
+
+
+def require_held(name: str) -> None:
+    """See that this process still has the claims that it took on the library of this name, if any.
+
+    Raises psycopg's OperationalError when their connection was lost: by now another process may have the same.
+    """
+    with _guard:  # so that nobody closes it meanwhile
+        if held := _held.get((name, os.getpid())):
+            held[0].execute("SELECT 1")
 
 
 def _claim(server: psycopg.Connection[Any], name: str, roots: Mapping[int, str] | None, taken: list[str]) -> None:

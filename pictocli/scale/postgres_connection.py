@@ -20,6 +20,7 @@ from pictocli.scale.postgres_session import Rows, Session, quoted
 from pictocli.scale.postgres_sql import Statement, index_name, translated
 from pictocli.scale.postgres_tables import COLUMNS, TRIGGERS
 from pictocli.scale.postgres_values import DYNAMIC, TEXT, bound, packed
+from pictocli.stored import require
 
 __all__ = ["PostgresConnection"]
 
@@ -39,8 +40,10 @@ class PostgresConnection(Session):
     neighbours: Neighbours | None = None
     filename = ""
 
-    def __init__(self, opened: Callable[[], psycopg.Connection[Any]], schema: str, *, writable: bool) -> None:
-        super().__init__(opened, schema, writable=writable)
+    def __init__(
+        self, opened: Callable[[], psycopg.Connection[Any]], schema: str, *, held: Callable[[], None] | None
+    ) -> None:
+        super().__init__(opened, schema, held=held)
         self._statements: dict[str, list[Statement]] = {}
         self._kinds: dict[tuple[int, str], list[int]] = {}
         self._last = 0
@@ -133,9 +136,10 @@ class PostgresConnection(Session):
         return [str(name) for (name,) in self.native(asked, (self.schema,))]
 
     def thumbnail_head(self, content_id: int, size: int) -> bytes:
-        """The first bytes of a stored thumbnail."""
-        asked = "SELECT substr(jpeg, 1, %s) FROM thumbnail WHERE content_id = %s"
-        return bytes(self.native(asked, (size, content_id))[0][0])
+        """The first bytes of a stored thumbnail. Raises DamagedError when there is none."""
+        found = self.native("SELECT substr(jpeg, 1, %s) FROM thumbnail WHERE content_id = %s", (size, content_id))
+        require(bool(found), f"the thumbnail of content {content_id} is missing")
+        return bytes(found[0][0])
 
     @contextlib.contextmanager
     def without_triggers(self, names: Sequence[str]) -> Iterator[None]:

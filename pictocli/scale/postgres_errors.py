@@ -48,7 +48,8 @@ def _told(exc: psycopg.Error, name: str) -> StoreError:
     if isinstance(exc, psycopg.OperationalError) or exc.sqlstate is None:
         return _unreached(library, said)
     if isinstance(exc, (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError)):
-        return DamagedError(f"{library} is damaged: {said}")
+        hint = "picto info --check names what is wrong; ask who keeps the server for a backup"
+        return DamagedError(f"{library} is damaged: {said}", hint)
     return StoreError(f"{library} cannot be used: {said}")
 
 

@@ -1,5 +1,6 @@
 """The numbered scripts that made the tables of a library in PostgreSQL, and how an older one is brought up to date.
 
+Functions are no part of them: those of this picto replace the older ones, when a library is made or brought up to date.
 In a script {s} stands for the library's schema, {v} for that of pgvector, {type} for pgvector's type of its points.
 """
 
@@ -13,13 +14,16 @@ from psycopg import errors
 from pictocli.errors import StoreError
 from pictocli.scale.postgres_functions import FUNCTIONS
 from pictocli.scale.postgres_opening import Target, shown
-from pictocli.scale.postgres_points import POINTS
+from pictocli.scale.postgres_points import POINT_FUNCTIONS, POINTS
 from pictocli.scale.postgres_session import PATIENCE, quoted, writers
 from pictocli.scale.postgres_tables import TABLES
 
 __all__ = ["MIGRATIONS", "bring_up_to_date", "latest", "make"]
 
-MIGRATIONS = (FUNCTIONS + TABLES + POINTS,)
+MIGRATIONS = (
+    TABLES + POINTS,
+    "",  # functions that keep texts whole, and a dataset's points beside another library's
+)
 """What leads from each version to the next: the first from none. What stands here stays as it is."""
 
 _TYPE = "SELECT format_type(atttypid, NULL) FROM pg_attribute WHERE attrelid = 'point'::regclass AND attname = 'v'"
@@ -58,10 +62,10 @@ def bring_up_to_date(server: psycopg.Connection[Any], where: Target, extension: 
 
 
 def _run(server: psycopg.Connection[Any], where: Target, extension: str, vectors: str, version: int) -> None:
-    """Run the scripts after those of a version."""
+    """Replace the functions, and run the scripts after those of a version."""
     path = f"{quoted(where.schema)}, {quoted(extension)}, pg_temp"  # last: a temporary table is none of its own
     server.execute("SELECT set_config('search_path', %s, true)", (path,))
-    for script in MIGRATIONS[version:]:
+    for script in (FUNCTIONS + POINT_FUNCTIONS, *MIGRATIONS[version:]):
         for sign, text in (("{s}", quoted(where.schema)), ("{v}", quoted(extension)), ("{type}", vectors)):
             script = script.replace(sign, text)
         server.execute(script.encode())

@@ -170,8 +170,8 @@ class Points:
             " (SELECT r.dataset_id AS id, sum(o.images)::bigint AS images, array_agg(o.id) FILTER (WHERE s.asked)"
             " AS folders, sum(o.images) FILTER (WHERE s.asked)::bigint AS asked FROM folder o"
             f" JOIN root r ON r.id = o.root_id CROSS JOIN LATERAL (SELECT {scope} AS asked) s GROUP BY 1) d"
-            " LEFT JOIN pg_class c ON c.oid = to_regclass('point_' || d.id)"
-            " LEFT JOIN pg_index x ON x.indexrelid = to_regclass('point_' || d.id || %s) WHERE d.asked > 0",
+            " LEFT JOIN pg_class c ON c.oid = to_regclass('point_' || d.id) LEFT JOIN pg_index x"
+            " ON x.indrelid = c.oid AND x.indexrelid = to_regclass('point_' || d.id || %s) WHERE d.asked > 0",
             (*([] if folders is None else [list(folders)]), f"_{dims}"),
         )
         return [_Part(at, n, met, None if whole else ids, there, kind) for at, n, met, ids, whole, there, kind in rows]

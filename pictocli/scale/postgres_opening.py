@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
-from urllib.parse import parse_qsl, quote, urlencode
+from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -54,17 +54,22 @@ class Target:
 def target(name: str) -> Target:
     """Where the library of this name lies. Raises StoreError for what no name can be."""
     base, _, query = name.partition("?")
-    asked = dict(parse_qsl(query, keep_blank_values=True))
+    if base.count("@") > 1:  # libpq would take the rest of the password for a host, and tell it
+        raise StoreError(f"{shown(name)} is no name of a library in PostgreSQL", NAMED)
+    asked = dict(parse_qsl(query.replace("+", "%2B"), keep_blank_values=True))  # a blank is one in forms alone
     schema, vectors = asked.pop("schema", "picto"), asked.pop("vectors", "float16")
-    if not schema or "\0" in schema or schema.startswith("pg_") or len(schema.encode()) > 63:
-        raise StoreError(f"{schema or 'an empty text'} is no name of a schema", "?schema=picto, up to 63 letters")
+    if re.search(r"^$|^pg_|[\0${]", schema) or len(schema.encode()) > 63:  # $ and { are signs of our scripts
+        hint = "?schema=picto, up to 63 letters, without $ and {"
+        raise StoreError(f"{schema or 'an empty text'} is no name of a schema of picto's", hint)
     if vectors not in _VECTORS:
         raise StoreError(f"there are no vectors of {vectors}", f"?vectors= takes {' or '.join(_VECTORS)}")
     dsn = base + ("?" + urlencode(asked, quote_via=quote) if asked else "")
     try:
         parts = conninfo_to_dict(dsn)
-    except psycopg.ProgrammingError as exc:
-        raise StoreError(f"{shown(name)} is no name of a library in PostgreSQL", NAMED) from exc
+    except psycopg.ProgrammingError:  # it may tell a part of the password
+        parts = {"port": "none"}
+    if re.search(r"[^\d,]", str(parts.get("port") or "")):  # or this is one, where the host was forgotten
+        raise StoreError(f"{shown(name)} is no name of a library in PostgreSQL", NAMED)
     if "connect_timeout" not in parts:
         dsn = make_conninfo(dsn, connect_timeout=_TIMEOUT)
     return Target(name, dsn, schema, _VECTORS[vectors])
@@ -72,8 +77,14 @@ def target(name: str) -> Target:
 
 def shown(name: str) -> str:
     """A library's name without its password."""
-    hidden = re.sub(r"^(\w+://[^/?#:@]*):.*@(?=[^@]*$)", r"\1@", name)
-    return re.sub(r"([?&](?:password|sslpassword)=)[^&]*", r"\1...", hidden)
+    hidden = re.sub(r"^(\w+://[^/?#:@]*):.*@(?=[^@]*$)", r"\1@", name, flags=re.DOTALL)
+    hidden = re.sub(r"^(\w+://[^/?#:@\[]*):(?!\d*([,/?]|$))[^/?]*", r"\1", hidden)  # no port: the host was forgotten
+    return re.sub(r"([?&])([^=&]*)=[^&]*", _option_shown, hidden)
+
+
+def _option_shown(option: re.Match[str]) -> str:
+    """An option of a name, without its value where that is a password: libpq takes p%61ssword for one, too."""
+    return f"{option[1]}{option[2]}=..." if unquote(option[2]) in ("password", "sslpassword") else option[0]
 
 
 def open_server(where: Target) -> psycopg.Connection[Any]:
@@ -103,7 +114,11 @@ def settle(server: psycopg.Connection[Any], where: Target) -> None:
     ).fetchone()
     path = [where.schema] + ([found[1]] if found else [])
     looked_up = ", ".join('"' + each.replace('"', '""') + '"' for each in path)
-    server.execute("SELECT set_config('search_path', %s, false), set_config('jit', 'off', false)", (looked_up,))
+    server.execute(
+        "SELECT set_config('search_path', %s, false), set_config('jit', 'off', false),"
+        " set_config('standard_conforming_strings', 'on', false)",
+        (looked_up,),
+    )
     for zone in _zone():
         with suppress(psycopg.errors.InvalidParameterValue):
             server.execute("SELECT set_config('TimeZone', %s, false)", (zone,))

@@ -16,7 +16,7 @@ from psycopg import errors
 from pictocli.catalog import EXACT_BELOW
 from pictocli.protocols import Database
 
-__all__ = ["POINTS", "Server", "build"]
+__all__ = ["POINTS", "POINT_FUNCTIONS", "Server", "build"]
 
 _MOST_DIMS = {"halfvec": 4000, "vector": 2000}  # that pgvector puts into an HNSW index
 _BYTES = {"halfvec": 2, "vector": 4}
@@ -30,18 +30,33 @@ ALTER TABLE embedding SET (toast_tuple_target = 8160);
 CREATE TABLE point(image_id bigint NOT NULL, dataset_id bigint NOT NULL, folder_id bigint NOT NULL, v {type} NOT NULL,
   PRIMARY KEY(dataset_id, image_id)) PARTITION BY LIST (dataset_id);
 
+CREATE TRIGGER point_dataset AFTER INSERT ON dataset FOR EACH ROW EXECUTE FUNCTION point_dataset();
+CREATE TRIGGER point_embedded AFTER INSERT ON embedding REFERENCING NEW TABLE AS added
+  FOR EACH STATEMENT EXECUTE FUNCTION point_embedded();
+CREATE TRIGGER point_embedded_anew AFTER UPDATE ON embedding REFERENCING NEW TABLE AS added
+  FOR EACH STATEMENT EXECUTE FUNCTION point_embedded();
+CREATE TRIGGER point_forgotten AFTER DELETE ON embedding REFERENCING OLD TABLE AS gone
+  FOR EACH STATEMENT EXECUTE FUNCTION point_forgotten();
+CREATE TRIGGER point_added AFTER INSERT ON image REFERENCING NEW TABLE AS added
+  FOR EACH STATEMENT EXECUTE FUNCTION point_added();
+CREATE TRIGGER point_removed AFTER DELETE ON image REFERENCING OLD TABLE AS gone
+  FOR EACH STATEMENT EXECUTE FUNCTION point_removed();
+CREATE TRIGGER point_moved AFTER UPDATE OF folder_id, content_id ON image FOR EACH ROW
+  WHEN (old.folder_id <> new.folder_id OR old.content_id <> new.content_id) EXECUTE FUNCTION point_moved();
+"""
+"""Makes the table of points, after the tables that are SQLite's, too. {type}: pgvector's type, halfvec or vector."""
+
+POINT_FUNCTIONS = """
 -- Attached, not made as a partition: that would wait for all who read the others.
-CREATE FUNCTION point_dataset() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+CREATE OR REPLACE FUNCTION point_dataset() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
-  IF to_regclass('point_' || new.id) IS NULL THEN
+  IF to_regclass(format('%I.%I', TG_TABLE_SCHEMA, 'point_' || new.id)) IS NULL THEN
     EXECUTE format('CREATE TABLE %I (LIKE point INCLUDING ALL) WITH (toast_tuple_target = 8160)', 'point_' || new.id);
     EXECUTE format('ALTER TABLE point ATTACH PARTITION %I FOR VALUES IN (%s)', 'point_' || new.id, new.id);
   END IF;
   RETURN NULL;
 END $$;
-CREATE TRIGGER point_dataset AFTER INSERT ON dataset FOR EACH ROW EXECUTE FUNCTION point_dataset();
-
-CREATE FUNCTION point_embedded() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+CREATE OR REPLACE FUNCTION point_embedded() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
   INSERT INTO point AS p SELECT i.id, r.dataset_id, i.folder_id, n.v::{type}
     FROM added n JOIN image i ON i.content_id = n.content_id
@@ -49,13 +64,8 @@ BEGIN
     ON CONFLICT (dataset_id, image_id) DO UPDATE SET v = excluded.v;
   RETURN NULL;
 END $$;
-CREATE TRIGGER point_embedded AFTER INSERT ON embedding REFERENCING NEW TABLE AS added
-  FOR EACH STATEMENT EXECUTE FUNCTION point_embedded();
-CREATE TRIGGER point_embedded_anew AFTER UPDATE ON embedding REFERENCING NEW TABLE AS added
-  FOR EACH STATEMENT EXECUTE FUNCTION point_embedded();
-
 -- One by one, each by the key: the server does not know how few there are, and might go through all points instead.
-CREATE FUNCTION point_forgotten() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+CREATE OR REPLACE FUNCTION point_forgotten() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE each record;
 BEGIN
   FOR each IN SELECT i.id, r.dataset_id FROM gone g JOIN image i ON i.content_id = g.content_id
@@ -64,20 +74,14 @@ BEGIN
   END LOOP;
   RETURN NULL;
 END $$;
-CREATE TRIGGER point_forgotten AFTER DELETE ON embedding REFERENCING OLD TABLE AS gone
-  FOR EACH STATEMENT EXECUTE FUNCTION point_forgotten();
-
-CREATE FUNCTION point_added() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+CREATE OR REPLACE FUNCTION point_added() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
   INSERT INTO point SELECT n.id, r.dataset_id, n.folder_id, e.v::{type}
     FROM added n JOIN embedding e ON e.content_id = n.content_id
     JOIN folder o ON o.id = n.folder_id JOIN root r ON r.id = o.root_id;
   RETURN NULL;
 END $$;
-CREATE TRIGGER point_added AFTER INSERT ON image REFERENCING NEW TABLE AS added
-  FOR EACH STATEMENT EXECUTE FUNCTION point_added();
-
-CREATE FUNCTION point_removed() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+CREATE OR REPLACE FUNCTION point_removed() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE each record;
 BEGIN
   FOR each IN SELECT g.id, r.dataset_id FROM gone g JOIN folder o ON o.id = g.folder_id
@@ -86,10 +90,7 @@ BEGIN
   END LOOP;
   RETURN NULL;
 END $$;
-CREATE TRIGGER point_removed AFTER DELETE ON image REFERENCING OLD TABLE AS gone
-  FOR EACH STATEMENT EXECUTE FUNCTION point_removed();
-
-CREATE FUNCTION point_moved() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+CREATE OR REPLACE FUNCTION point_moved() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
   DELETE FROM point WHERE image_id = old.id AND dataset_id =
     (SELECT r.dataset_id FROM folder o JOIN root r ON r.id = o.root_id WHERE o.id = old.folder_id);
@@ -97,10 +98,8 @@ BEGIN
     JOIN root r ON r.id = o.root_id WHERE e.content_id = new.content_id AND o.id = new.folder_id;
   RETURN NULL;
 END $$;
-CREATE TRIGGER point_moved AFTER UPDATE OF folder_id, content_id ON image FOR EACH ROW
-  WHEN (old.folder_id <> new.folder_id OR old.content_id <> new.content_id) EXECUTE FUNCTION point_moved();
 """
-"""Makes the table of points, after the tables that are SQLite's, too. {type}: pgvector's type, halfvec or vector."""
+"""What the triggers of these run: functions that replace those of an older picto."""
 
 
 class Server(Database, Protocol):
@@ -162,7 +161,8 @@ def _build_one(db: Server, dataset_id: int, dims: int, kind: str, images: int) -
             except errors.DiskFull as exc:  # a container's shared memory is 64 MB, unless it is told otherwise
                 if "shared memory" not in str(exc) or db.in_transaction:
                     raise
-                db.native(f"DROP INDEX IF EXISTS {name}")
+                ((schema,),) = db.native("SELECT quote_ident(current_schema())")  # where it is not, one beside has it
+                db.native(f"DROP INDEX IF EXISTS {schema}.{name}")
                 db.native("SELECT set_config('max_parallel_maintenance_workers', '0', false)")
                 db.native(create)
         db.native(f"ANALYZE point_{dataset_id}")

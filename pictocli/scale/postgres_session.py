@@ -35,6 +35,12 @@ def writers(schema: str) -> int:
     return int.from_bytes(sha256(f"picto writes {schema}".encode()).digest()[:8], signed=True)
 
 
+def _broken(exc: BaseException) -> Iterator[Any]:
+    """Rows that can be read no more."""
+    raise exc
+    yield
+
+
 class Rows:
     """The rows that a statement gives: those that are still to come are read when they are asked for."""
 
@@ -63,17 +69,20 @@ class Rows:
 
 
 class Session:
-    """One session. opened: makes a connection to the server; again, when one was lost between two transactions.
+    """One session. opened: makes a connection to the server; again, when a reader lost it between two transactions.
 
-    writable: whether it may write. number: of the connection, which no other has in this process.
+    held: of a writer, raises when its claim was lost; None of a reader. A writer who lost the connection to the server
+    lost its claim, too, and ends. number: of the connection, which no other has in this process.
     """
 
-    def __init__(self, opened: Callable[[], psycopg.Connection[Any]], schema: str, *, writable: bool) -> None:
-        self.schema, self.writable = schema, writable
-        self._opened = opened
+    def __init__(
+        self, opened: Callable[[], psycopg.Connection[Any]], schema: str, *, held: Callable[[], None] | None
+    ) -> None:
+        self.schema, self.writable = schema, held is not None
+        self._opened, self._held = opened, held
         self._native, self.number = opened(), next(_numbers)
         self._within = self._locked = self._wrote = False
-        self._savepoints: list[bool] = []  # whether each of them began the transaction
+        self._savepoints: list[tuple[bool, bool]] = []  # whether each of them began the transaction, and had the lock
         self._changes = self._total = 0
         self._waiting: list[tuple[str, list[Any]]] = []  # what is to be written before anything else is asked
         self._stream: tuple[weakref.ref[Rows], Iterator[Any]] | None = None
@@ -86,7 +95,7 @@ class Session:
     @property
     def in_transaction(self) -> bool:
         """Whether a transaction is under way."""
-        return self._within
+        return self._within and not self._native.closed
 
     def close(self) -> None:
         """Close the connection, and undo what is not committed."""
@@ -127,7 +136,11 @@ class Session:
             (held, stream), self._stream = self._stream, None
             rows = held()
             if rows is not None:
-                rows.rows = iter(list(rows.rows))
+                try:
+                    rows.rows = iter(list(rows.rows))
+                except BaseException as exc:
+                    rows.rows = _broken(exc)
+                    raise
             for _ in stream:  # nobody wants them: to cancel the query would undo the transaction
                 pass
 
@@ -147,7 +160,7 @@ class Session:
             cursor.execute(statement.encode())
 
     def _again(self, ask: Callable[[], T]) -> T:
-        """Ask the server; once more by a new connection where the old one was lost, and nothing was under way."""
+        """Ask the server; once more by a new connection where a reader lost the old one, and nothing was under way."""
         try:
             return ask()
         except psycopg.OperationalError:
@@ -156,14 +169,14 @@ class Session:
             self._stream, lost = None, self._within
             self._waiting.clear()
             self._within = self._locked = self._wrote = False
-            if lost:
+            if lost or self.writable:
                 raise
             self._native, self.number = self._opened(), next(_numbers)
             return ask()
 
     def _begin(self, statement: str) -> None:
         immediate = "IMMEDIATE" in statement.upper()
-        kind = "BEGIN" if immediate else "BEGIN ISOLATION LEVEL REPEATABLE READ"
+        kind = "BEGIN ISOLATION LEVEL READ COMMITTED" if immediate else "BEGIN ISOLATION LEVEL REPEATABLE READ"
         self._again(lambda: self._plain(kind))
         self._within, self._savepoints = True, []
         if immediate:
@@ -175,8 +188,9 @@ class Session:
 
     def _take_lock(self) -> None:
         """Be the only writer until the transaction ends. Raises psycopg's LockNotAvailable when another one is long."""
-        if not self.writable:
+        if self._held is None:
             raise errors.ReadOnlySqlTransaction("the library was opened to read")
+        self._held()
         self._plain(f"SET LOCAL lock_timeout = '{PATIENCE}'")
         self._plain(f"SELECT pg_advisory_xact_lock({self._lock})")
         self._plain("SET LOCAL lock_timeout = 0")
@@ -196,6 +210,7 @@ class Session:
         self._waiting.clear()
         if "TO" in statement.split():
             self._plain(statement)
+            self._locked = self._savepoints[-1][1]  # a lock that was taken since is given back
             return
         self._within = self._locked = self._wrote = False
         if not self._native.closed:
@@ -208,11 +223,11 @@ class Session:
         alone = not self._within
         if alone:
             self._begin("BEGIN")
-        self._savepoints.append(alone)
+        self._savepoints.append((alone, self._locked))
         self._plain(statement)
 
     def _release(self, statement: str) -> None:
-        if self._savepoints.pop():
+        if self._savepoints.pop()[0]:
             self._commit("COMMIT")
         else:
             self._plain(statement)

@@ -1,13 +1,15 @@
 """Values between SQLite's types and PostgreSQL's: what is bound by the type that the server expects, and what is read.
 
 A column has one type there, and some of picto's hold two: the name of a file that is no UTF-8 is bytes, and `meta`
-holds numbers too. Such a value is a text that begins with one of the last two characters of Unicode, which are in no
-name, and sorts behind all texts, as SQLite's bytes do.
+holds numbers too. Such a value is a text that begins with one of the last two characters of Unicode, and sorts behind
+all texts, as SQLite's bytes do. A text that begins so by itself stands behind the third last, `BEHIND`, and where one
+holds what no text of the server's does, NUL or half a surrogate pair, there are `ODD` and a sign of which it was.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import struct
 import sys
 from array import array
@@ -20,10 +22,17 @@ from psycopg.types.numeric import NumericBinaryLoader
 
 from pictocli.scale.postgres_calls import path_of
 
-__all__ = ["BYTES", "DYNAMIC", "NUMBER", "TEXT", "Binary", "adapt", "bound", "field_key", "packed", "stored_text"]
+__all__ = [
+    "BEHIND", "BYTES", "DYNAMIC", "NUMBER", "ODD", "TEXT", "Binary", "adapt", "bound", "field_key", "packed",
+    "stored_text",
+]  # fmt: skip
 
-BYTES, NUMBER = "\U0010ffff", "\U0010fffe"
-_BYTES, _NUMBER = BYTES.encode(), NUMBER.encode()
+BYTES, NUMBER, BEHIND = "\U0010ffff", "\U0010fffe", "\U0010fffd"
+ODD = "\x01" + BEHIND
+_BYTES, _NUMBER, _ODD = BYTES.encode(), NUMBER.encode(), ODD.encode()
+_MARKED = (2 * BEHIND).encode()  # what is not less begins with BYTES, NUMBER, or BEHIND and one of the three
+_LOSES = re.compile(f"[\0\ud800-\udfff]|{ODD}")
+_KEPT = re.compile(f"{ODD}([01\u0100-\u08ff])")  # NUL, ODD itself, and a sign for each half of a pair
 TEXT, DYNAMIC = 25, -25
 """The number of the type of texts; and of those of `meta`, where a number stays one."""
 _BOOL, _BYTEA, _INTS, _FLOAT, _NUMERIC = 16, 17, (20, 21, 23), 701, 1700
@@ -47,13 +56,15 @@ class _TextLoader(Loader):
 
     def load(self, data: Buffer) -> Any:
         raw = bytes(data)
-        if raw[:3] == b"\xf4\x8f\xbf":
-            if raw[:4] == _BYTES:
-                return raw[4:].decode().encode("latin-1")
-            if raw[:4] == _NUMBER:
-                text = raw[4:].decode()
-                return int(text) if text.lstrip("-").isdigit() else float(text)
-        return raw.decode()
+        marked = raw >= _MARKED
+        text = raw[4:].decode() if marked else raw.decode()
+        if _ODD in raw:
+            text = _KEPT.sub(_meant, text)
+        if marked and raw[:4] == _BYTES:
+            return text.encode("latin-1")
+        if marked and raw[:4] == _NUMBER:
+            return int(text) if text.lstrip("-").isdigit() else float(text)
+        return text
 
 
 class _BoolLoader(Loader):
@@ -129,10 +140,21 @@ def _whole(value: Any) -> str:
 def stored_text(value: Any) -> str:
     """A value as it is stored where texts are."""
     if isinstance(value, str):
-        return value if "\0" not in value else value.replace("\0", "\x01")
+        if value.isprintable():  # none of what is looked for here is
+            return value
+        text = _LOSES.sub(_sign, value)
+        return BEHIND + text if text >= 2 * BEHIND else text
     if isinstance(value, bytes):
-        return BYTES + value.decode("latin-1").replace("\0", "\x01")
+        return BYTES + _LOSES.sub(_sign, value.decode("latin-1"))
     return str(int(value)) if isinstance(value, bool | int) else repr(value)
+
+
+def _sign(found: re.Match[str]) -> str:
+    return ODD + ({"\0": "0", ODD: "1"}.get(found[0]) or chr(ord(found[0]) - 0xD700))
+
+
+def _meant(found: re.Match[str]) -> str:
+    return {"0": "\0", "1": ODD}.get(found[1]) or chr(ord(found[1]) + 0xD700)
 
 
 def field_key(value: str | float) -> bytes:
@@ -156,9 +178,8 @@ def _bytes(value: Any) -> Binary:
 def _list(value: str, element: Callable[[Any], str]) -> str | None:
     """A JSON list, or a JSON path, as an array. null is none."""
     if value.startswith("$"):
-        items: Sequence[Any] | None = path_of(value)
-    else:
-        items = json.loads(value)
+        return "{" + ",".join(_quoted(name.translate(_LONE)) for name in path_of(value)) + "}"
+    items: Sequence[Any] | None = json.loads(value)
     return None if items is None else "{" + ",".join(map(element, items)) + "}"
 
 
@@ -166,9 +187,8 @@ def _ids(value: str) -> str | None:
     return None if value == "null" else "{" + value[1:-1] + "}"
 
 
-def _quoted(item: Any) -> str:
-    text = str(item).translate(_LONE).replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{text}"'
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _hex(item: Any) -> str:
@@ -191,6 +211,6 @@ _BOUND: dict[int, Callable[[Any], Any]] = {
     _FLOAT: lambda value: repr(float(value)),
     _NUMERIC: str,
     _INT_ARRAY: _ids,
-    _TEXT_ARRAY: lambda value: _list(value, _quoted),
+    _TEXT_ARRAY: lambda value: _list(value, lambda item: _quoted(stored_text(item))),
     _BYTEA_ARRAY: lambda value: _list(value, _hex),
 }
