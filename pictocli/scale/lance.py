@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from pictocli import claims, schema
-from pictocli.errors import PictoError, StoreError
+from pictocli.errors import DamagedError, PictoError, StoreError
 from pictocli.migrations import MIGRATIONS
 from pictocli.protocols import Progress
 from pictocli.reports import CompactReport
@@ -70,7 +70,9 @@ def translated(name: str) -> Iterator[None]:
     try:
         with schema.translated(place.name), of_copy(place):
             yield
-    except PictoError:
+    except PictoError as exc:
+        if isinstance(exc, DamagedError):  # picto repair is for files
+            exc.hint = "picto info --check names what is wrong; put the library back from a backup"
         raise
     except OSError as exc:
         with told(place):
