@@ -21,10 +21,10 @@ __all__ = [
 ]  # fmt: skip
 
 _SCALE = {
-    "postgresql://": "pictocli.scale.postgres",
-    "postgres://": "pictocli.scale.postgres",
-    "lance://": "pictocli.scale.lance",
-    "lance+s3://": "pictocli.scale.lance",
+    "postgresql://": "pictocli.scale.postgres.engine",
+    "postgres://": "pictocli.scale.postgres.engine",
+    "lance://": "pictocli.scale.lance.engine",
+    "lance+s3://": "pictocli.scale.lance.engine",
 }
 
 

@@ -40,12 +40,12 @@ def check_runner(
 def runner_of(
     address: str | None, device: str, workers: int | None, batch_size: int | None, progress: Progress
 ) -> Iterator[Runner]:
-    """The nodes of a Ray cluster, for as long as the block lasts. Raises as `scale.ray_cluster.connected` does."""
-    from pictocli.scale.ray_cluster import connected
+    """The nodes of a Ray cluster, for as long as the block lasts. Raises as `scale.ray.cluster.connected` does."""
+    from pictocli.scale.ray.cluster import connected
 
     cluster = connected(address, workers, progress)
     try:
-        from pictocli.scale.ray_runner import RayRunner  # imports Ray, which has been told by now how
+        from pictocli.scale.ray.runner import RayRunner  # imports Ray, which has been told by now how
 
         runner = RayRunner(cluster, device, workers, batch_size, progress)
     except BaseException:

@@ -21,10 +21,10 @@ from pictocli.sqlite import SqliteStore
 
 ROOT = Path(__file__).parent.parent
 HOUSE = ROOT / "pictocli"
-FILES = sorted([*HOUSE.glob("*.py"), *HOUSE.glob("mini/*.py"), *HOUSE.glob("gallery/*.py"), *HOUSE.glob("scale/*.py")])
+FILES = sorted(HOUSE.rglob("*.py"))
 MODULES = sorted(path.stem for path in HOUSE.glob("*.py") if path.stem != "__init__")
 GALLERY = sorted(f"gallery.{path.stem}" for path in HOUSE.glob("gallery/*.py") if path.stem != "__init__")
-SCALE = sorted(f"scale.{path.stem}" for path in HOUSE.glob("scale/*.py") if path.stem != "__init__")
+SCALE = sorted(f"scale.{path.parent.name}.{path.stem}" for path in HOUSE.glob("scale/*/*.py") if path.stem[0] != "_")
 
 # A module imports from the rows above its own, never from its own row or below.
 ROWS = (
@@ -84,16 +84,16 @@ GALLERY_ROW = {f"gallery.{name}": number for number, row in enumerate(GALLERY_RO
 
 # Likewise the engines beside SQLite, each found by its name (databases.py), and the runner beside this machine.
 SCALE_ROWS = (
-    ("lance_place", "lance_tables", "postgres_points", "postgres_session", "postgres_tables", "postgres_tokens",
-     "ray_hands", "ray_head"),
-    ("lance_blobs", "lance_head", "lance_indexes", "lance_statements", "lance_store", "postgres_calls",
-     "postgres_many", "postgres_nearest", "ray_cluster"),
-    ("lance_changes", "lance_claims", "lance_compact", "lance_copy", "lance_nearest", "postgres_sql", "postgres_values",
-     "ray_team"),
-    ("lance_connection", "postgres_connection", "postgres_functions", "postgres_opening", "ray_runner"),
-    ("lance", "postgres_compact", "postgres_errors", "postgres_migrations"),
-    ("postgres_claims",),
-    ("postgres",),
+    ("lance.place", "lance.tables", "postgres.points", "postgres.session", "postgres.tables", "postgres.tokens",
+     "ray.hands", "ray.head"),
+    ("lance.blobs", "lance.head", "lance.indexes", "lance.statements", "lance.store", "postgres.calls",
+     "postgres.many", "postgres.nearest", "ray.cluster"),
+    ("lance.changes", "lance.claims", "lance.compact", "lance.copy", "lance.nearest", "postgres.sql", "postgres.values",
+     "ray.team"),
+    ("lance.connection", "postgres.connection", "postgres.functions", "postgres.opening", "ray.runner"),
+    ("lance.engine", "postgres.compact", "postgres.errors", "postgres.migrations"),
+    ("postgres.claims",),
+    ("postgres.engine",),
 )  # fmt: skip
 SCALE_ROW = {f"scale.{name}": number for number, row in enumerate(SCALE_ROWS) for name in row}
 
@@ -212,7 +212,7 @@ def test_only_the_package_and_the_commands_use_the_packages_own_name() -> None:
         ("torch", {"siglip"}),
         ("transformers", {"siglip"}),
         ("openvino", {"openvino_vision"}),
-        ("apsw", STORE | {"repairing", "joining", "scale.lance_changes", "scale.lance_connection", "scale.lance_copy"}),
+        ("apsw", STORE | {"repairing", "joining", "scale.lance.changes", "scale.lance.connection", "scale.lance.copy"}),
         ("pymupdf", {"documents"}),
         ("pillow_heif", {"upright"}),
         ("rawpy", {"raws"}),
@@ -226,12 +226,12 @@ def test_only_the_package_and_the_commands_use_the_packages_own_name() -> None:
         ("botocore", {"uploads", "buckets"}),
         (
             "pyarrow",
-            {"parquet", "tabular", "scale.lance"}
-            | {f"scale.lance_{name}" for name in ("head", "nearest", "place", "store", "tables")},
+            {"parquet", "tabular", "scale.lance.engine"}
+            | {f"scale.lance.{name}" for name in ("head", "nearest", "place", "store", "tables")},
         ),
-        ("lance", {"scale.lance_compact", "scale.lance_place"}),
-        ("psycopg", {name for name in SCALE if name.startswith("scale.postgres")}),
-        ("ray", {"scale.ray_cluster", "scale.ray_runner", "scale.ray_team"}),
+        ("lance", {"scale.lance.compact", "scale.lance.place"}),
+        ("psycopg", {name for name in SCALE if name.startswith("scale.postgres.engine")}),
+        ("ray", {"scale.ray.cluster", "scale.ray.runner", "scale.ray.team"}),
         (
             "socket",
             {

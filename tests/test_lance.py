@@ -30,12 +30,14 @@ from pictocli.visible import Bounds, hide
 os.environ.setdefault("LANCE_LOG", "error")  # read when it is imported
 lance = pytest.importorskip("lance")
 
-from pictocli.scale import lance_head, lance_indexes, lance_store  # noqa: E402 - they need the package
-from pictocli.scale.lance_claims import claimed_in_bucket  # noqa: E402
-from pictocli.scale.lance_head import HEAD, Cell  # noqa: E402
-from pictocli.scale.lance_place import Place, place_of  # noqa: E402
-from pictocli.scale.lance_statements import statement  # noqa: E402
-from pictocli.scale.lance_tables import TABLES  # noqa: E402
+from pictocli.scale.lance import head as lance_head  # noqa: E402 - they need the package
+from pictocli.scale.lance import indexes as lance_indexes  # noqa: E402
+from pictocli.scale.lance import store as lance_store  # noqa: E402
+from pictocli.scale.lance.claims import claimed_in_bucket  # noqa: E402
+from pictocli.scale.lance.head import HEAD, Cell  # noqa: E402
+from pictocli.scale.lance.place import Place, place_of  # noqa: E402
+from pictocli.scale.lance.statements import statement  # noqa: E402
+from pictocli.scale.lance.tables import TABLES  # noqa: E402
 
 EVERY = (*TABLES, "image_tag")
 
@@ -448,8 +450,8 @@ def test_a_root_is_claimed_by_one(name: str, claimed: str, opened: Callable[...,
     place = place_of(name)
     bucket = Place(place.name, place.uri, None)  # the very tables that lie in a bucket, in a folder
     script = (
-        "import sys; from pictocli import databases; from pictocli.scale.lance_claims import claimed_in_bucket as c\n"
-        "from pictocli.scale.lance_place import Place, place_of; p = place_of(sys.argv[1])\n"
+        "import sys; from pictocli import databases; from pictocli.scale.lance.claims import claimed_in_bucket as c\n"
+        "from pictocli.scale.lance.place import Place, place_of; p = place_of(sys.argv[1])\n"
         "with c(Place(p.name, p.uri, None), {1: '/r'}) if sys.argv[2] == 'bucket' else"
         " databases.claimed(sys.argv[1], {1: '/r'}):\n print('claimed', flush=True); sys.stdin.read()"
     )
@@ -539,8 +541,9 @@ def test_a_damaged_library_is_told_in_one_sentence(opened: Callable[..., Any], n
     fill(opened(create=True), 5)
     folder = Path(name.removeprefix("lance://"))
     shutil.rmtree(folder / "image.lance")
-    with pytest.raises(DamagedError, match="a part of it has vanished"):
+    with pytest.raises(DamagedError, match="a part of it has vanished") as caught:
         opened("b")
+    assert "repair" not in str(caught.value.hint), "that is for files"
     head_of(folder, format=2)
     with pytest.raises(StoreError, match="was made by a newer picto"):
         opened()

@@ -23,12 +23,14 @@ from pictocli.schema import savepoint, transaction
 os.environ.setdefault("LANCE_LOG", "error")  # read when it is imported
 lance = pytest.importorskip("lance")
 
-from pictocli.scale import lance_connection, lance_indexes, lance_store  # noqa: E402 - they need the package
-from pictocli.scale.lance_blobs import Blobs  # noqa: E402
-from pictocli.scale.lance_compact import Compaction  # noqa: E402
-from pictocli.scale.lance_copy import Copy  # noqa: E402
-from pictocli.scale.lance_head import HEAD, Cell  # noqa: E402
-from pictocli.scale.lance_place import place_of  # noqa: E402
+from pictocli.scale.lance import connection as lance_connection  # noqa: E402 - they need the package
+from pictocli.scale.lance import indexes as lance_indexes  # noqa: E402
+from pictocli.scale.lance import store as lance_store  # noqa: E402
+from pictocli.scale.lance.blobs import Blobs  # noqa: E402
+from pictocli.scale.lance.compact import Compaction  # noqa: E402
+from pictocli.scale.lance.copy import Copy  # noqa: E402
+from pictocli.scale.lance.head import HEAD, Cell  # noqa: E402
+from pictocli.scale.lance.place import place_of  # noqa: E402
 
 CONTENT = "INSERT INTO content VALUES(?, ?, 0, 0, 1, 1, ?, 1)"
 
@@ -272,7 +274,7 @@ def test_bytes_are_looked_up_without_changing_what_is_being_written(
     opened: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of a table that a commit has just written the version before is read; to open that to write would undo it."""
-    monkeypatch.setattr("pictocli.scale.lance_blobs._HELD", 200)  # so that they are read again
+    monkeypatch.setattr("pictocli.scale.lance.blobs._HELD", 200)  # so that they are read again
     here = opened(create=True)
     add(here, *range(1, 101))
     for table, first in (("embedding", 1), ("staged", 1000)):

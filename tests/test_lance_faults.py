@@ -30,8 +30,8 @@ import pictocli
 from pictocli.databases import connect, size
 from pictocli.errors import StoreError
 from pictocli.queries import Queries
-from pictocli.scale import lance_store
-from pictocli.scale.lance_place import place_of
+from pictocli.scale.lance import store as lance_store
+from pictocli.scale.lance.place import place_of
 from pictocli.schema import transaction
 
 LONG = os.environ.get("PICTO_CONTRACT") == "all"

@@ -14,7 +14,8 @@ from test_lance_nearest import DIM, add, fill
 import pictocli
 from pictocli.databases import connect
 from pictocli.errors import StoreError
-from pictocli.scale import lance_connection, lance_indexes
+from pictocli.scale.lance import connection as lance_connection
+from pictocli.scale.lance import indexes as lance_indexes
 from pictocli.schema import transaction
 
 ROWS = 400

@@ -21,7 +21,8 @@ from pictocli.protocols import NoProgress
 from pictocli.queries import Queries
 from pictocli.recall import QUESTIONS, check
 from pictocli.records import ModelSpec, Scope
-from pictocli.scale import lance_indexes, lance_nearest
+from pictocli.scale.lance import indexes as lance_indexes
+from pictocli.scale.lance import nearest as lance_nearest
 from pictocli.schema import transaction
 from pictocli.sqlite import SqliteStore
 
@@ -280,7 +281,7 @@ def _compact(db: Any) -> None:
 
 def lance_compacted(db: Any) -> int:
     """Merge the pieces of the embeddings, as `picto compact` does; how many went."""
-    from pictocli.scale import lance_compact
+    from pictocli.scale.lance import compact as lance_compact
 
     held, left = lance_compact._merged(db, "embedding", dry_run=False)
     return held - left

@@ -17,9 +17,9 @@ from pictocli.schema import transaction
 os.environ.setdefault("LANCE_LOG", "error")  # read when it is imported
 pytest.importorskip("lance")
 
-from pictocli.scale import lance_head
-from pictocli.scale.lance_head import HEAD, Cell, Lease
-from pictocli.scale.lance_place import beaten, place_of, told
+from pictocli.scale.lance import head as lance_head
+from pictocli.scale.lance.head import HEAD, Cell, Lease
+from pictocli.scale.lance.place import beaten, place_of, told
 
 
 @pytest.fixture(autouse=True)

@@ -37,8 +37,10 @@ from pictocli.filerows import FileRow, PageRow
 from pictocli.protocols import Database
 from pictocli.queries import Queries
 from pictocli.records import CATEGORIES, ModelSpec
-from pictocli.scale import postgres_migrations, postgres_nearest, postgres_points
-from pictocli.scale.postgres_migrations import MIGRATIONS
+from pictocli.scale.postgres import migrations as postgres_migrations
+from pictocli.scale.postgres import nearest as postgres_nearest
+from pictocli.scale.postgres import points as postgres_points
+from pictocli.scale.postgres.migrations import MIGRATIONS
 from pictocli.schema import transaction
 from pictocli.selection import Condition
 from pictocli.sqlite import SqliteStore
@@ -676,7 +678,7 @@ def forked() -> Iterator[None]:
     """The program, forked from a process that has imported what it needs: a run takes a tenth of the time."""
     with (
         tempfile.TemporaryDirectory(prefix="picto") as folder,
-        picto(Path(folder), ["pictocli.scale.postgres"]) as script,
+        picto(Path(folder), ["pictocli.scale.postgres.engine"]) as script,
         pytest.MonkeyPatch.context() as patch,
     ):
         patch.setattr(program, "PICTO", script)

@@ -28,7 +28,7 @@ from pictocli.errors import StoreError
 COUNT = 20
 _PATIENCE = 60  # seconds that a run may take to write its first pictures
 MODULES = (
-    "pictocli.scale.postgres", "pictocli.siglip", "pictocli.tower",
+    "pictocli.scale.postgres.engine", "pictocli.siglip", "pictocli.tower",
     "transformers.models.siglip.image_processing_siglip", "transformers.models.siglip.modeling_siglip",
     "transformers.models.siglip.tokenization_siglip",
 )  # fmt: skip
@@ -257,7 +257,7 @@ def test_an_index_that_was_being_made_when_the_server_died_is_made_again(server:
         holding.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         holding.execute("SELECT count(*) FROM picto.point")
         code = (
-            "from pictocli.databases import connect\nfrom pictocli.scale import postgres_points\n"
+            "from pictocli.databases import connect\nfrom pictocli.scale.postgres import points as postgres_points\n"
             f"postgres_points.EXACT_BELOW = 1000\nconnect({name!r}).neighbours.build()\n"
         )
         building = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)

@@ -25,13 +25,13 @@ from pictocli.filerows import FileRow, FinishedFile, PageRow
 from pictocli.protocols import Database
 from pictocli.queries import Queries
 from pictocli.records import ModelSpec, Scope
-from pictocli.scale import postgres_session
-from pictocli.scale.postgres_calls import path_of as names_of
-from pictocli.scale.postgres_connection import PostgresConnection
-from pictocli.scale.postgres_many import together
-from pictocli.scale.postgres_opening import password_of, shown, target
-from pictocli.scale.postgres_sql import index_name, translated
-from pictocli.scale.postgres_values import field_key
+from pictocli.scale.postgres import session as postgres_session
+from pictocli.scale.postgres.calls import path_of as names_of
+from pictocli.scale.postgres.connection import PostgresConnection
+from pictocli.scale.postgres.many import together
+from pictocli.scale.postgres.opening import password_of, shown, target
+from pictocli.scale.postgres.sql import index_name, translated
+from pictocli.scale.postgres.values import field_key
 from pictocli.schema import from_db, savepoint, to_db, transaction
 from pictocli.sqlite import SqliteStore
 
@@ -770,7 +770,7 @@ def test_savepoints(server: PostgresConnection) -> None:
 
 
 def test_one_writer_at_a_time(server: PostgresConnection, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pictocli.scale.postgres_session.PATIENCE", "50ms")
+    monkeypatch.setattr("pictocli.scale.postgres.session.PATIENCE", "50ms")
     other = other_of(server, name)
     with transaction(server):
         server.execute("INSERT INTO dataset(name) VALUES('a')")
@@ -799,7 +799,7 @@ def test_claims(
     name: str, monkeypatch: pytest.MonkeyPatch, held: dict[int, str] | None, wanted: dict[int, str] | None,
     told: str | None,
 ) -> None:  # fmt: skip
-    from pictocli.scale import postgres_claims
+    from pictocli.scale.postgres import claims as postgres_claims
 
     with databases.claimed(name, held):
         with databases.claimed(name, held):  # within one's own

@@ -30,7 +30,7 @@ from ray_nodes import Nodes, nodes
 import pictocli
 from pictocli.decode import inspect
 from pictocli.errors import ValidationError
-from pictocli.scale.ray_hands import Decoder
+from pictocli.scale.ray.hands import Decoder
 from pictocli.steady import steady
 from pictocli.workers import LateError
 

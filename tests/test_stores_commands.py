@@ -24,7 +24,7 @@ from test_gallery_guard import start
 
 from pictocli import databases
 
-MODULES = {"sqlite": (), "postgresql": ("psycopg", "pictocli.scale.postgres"), "lance": ()}  # Lance is not to be forked
+MODULES = {"sqlite": (), "postgresql": ("psycopg", "pictocli.scale.postgres.engine"), "lance": ()}  # not to be forked
 
 FILE_ONLY = {
     "vacuum": "SQLite files grow and are made smaller by themselves; a server and Lance have ways of their own",

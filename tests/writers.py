@@ -66,7 +66,9 @@ def write(name: str, folder: Path, log: Path) -> IndexReport:
 
 def _end_at(spot: str, commit: int) -> None:
     """End this process, without a word to anybody, at a spot of one of its commits."""
-    from pictocli.scale import lance_connection, lance_head, lance_store
+    from pictocli.scale.lance import connection as lance_connection
+    from pictocli.scale.lance import head as lance_head
+    from pictocli.scale.lance import store as lance_store
 
     commits = tables = 0
     real_write, real_table, real_publish = lance_store.Store.write, lance_store.Store._written, lance_head.Lease.publish

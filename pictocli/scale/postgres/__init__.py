@@ -1,0 +1,1 @@
+"""Libraries in PostgreSQL with pgvector. `engine` is what `databases.py` asks for."""

@@ -1,0 +1,1 @@
+"""Indexing on the nodes of a Ray cluster. `runner` is what `runners.py` asks for."""
