@@ -25,6 +25,7 @@ from pictocli.filerows import FileRow, FinishedFile, PageRow
 from pictocli.protocols import Database
 from pictocli.queries import Queries
 from pictocli.records import ModelSpec, Scope
+from pictocli.scale.postgres import opening
 from pictocli.scale.postgres import session as postgres_session
 from pictocli.scale.postgres.calls import path_of as names_of
 from pictocli.scale.postgres.connection import PostgresConnection
@@ -814,6 +815,32 @@ def test_claims(
                     pass
     with databases.claimed(name, wanted):
         pass
+
+
+@pytest.mark.parametrize("refused", [False, True], ids=["ended", "refused"])
+def test_a_claim_is_given_back_before_its_connection_goes(
+    name: str, monkeypatch: pytest.MonkeyPatch, refused: bool
+) -> None:
+    """A server notices a while later that a connection was closed: here, when the test is over."""
+    from pictocli.scale.postgres import claims as postgres_claims
+
+    with contextlib.ExitStack() as late:
+
+        def lasting(where: Any) -> Any:
+            server = opening.open_server(where)
+            late.callback(server.close)
+            monkeypatch.setattr(server, "close", lambda: None)
+            return server
+
+        monkeypatch.setattr(postgres_claims, "open_server", lasting)
+        with databases.claimed(name, {1: "/a"} if refused else None), monkeypatch.context() as patch:
+            if refused:
+                patch.setattr(postgres_claims, "_held", {})  # as another process would
+                with pytest.raises(TakenError), databases.claimed(name, {2: "/b", 1: "/a"}):
+                    pass
+        with databases.claimed(name):
+            pass
+        monkeypatch.undo()
 
 
 def test_a_session_that_was_ended_is_taken_up_again(server: PostgresConnection, name: str) -> None:

@@ -46,12 +46,12 @@ def claimed(name: str, roots: Mapping[int, str] | None = None) -> Iterator[None]
         finally:
             with _guard:
                 users.pop()
+                with contextlib.suppress(psycopg.Error):  # of a lost connection: the locks went with it
+                    for lock in reversed(taken):  # at once: a server notices later that a connection was closed
+                        server.execute(f"SELECT pg_advisory_unlock{lock}".encode())
                 if not users:
                     del _held[key]
                     server.close()
-                elif not server.closed:
-                    for lock in reversed(taken):
-                        server.execute(f"SELECT pg_advisory_unlock{lock}".encode())
 
 
 def require_held(name: str) -> None:
