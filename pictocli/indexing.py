@@ -185,13 +185,16 @@ class Indexer:
         asked = [batch.pages[at] for at in batch.new]
         try:
             if asked:
-                pixels, measures = [page.pixels for *_, page in asked], [page.measures for *_, page in asked]
-                batch.wait = self.brain.begin(np.stack(pixels), measures)
+                batch.wait = self._begin(asked)
         finally:
             self._store()
         self._under_way = batch
         if at_once or not self.brain.asynchronous:
             self._store()
+
+    def _begin(self, asked: Sequence[tuple[Work, int, Decoded]]) -> Callable[[], Thought]:
+        """Have the model begin with pages; calling what this returns waits for it."""
+        return self.brain.begin(np.stack([page.pixels for _, _, page in asked]), [page.measures for *_, page in asked])
 
     def _new(self, work: Work, page: int) -> bool:
         """Whether the model is to look at a page: one without an embedding, or any when --force is given."""
@@ -232,11 +235,10 @@ class Indexer:
         self._store()
 
     def _rows(self, batch: _Batch) -> list[PageRow]:
-        thought = batch.wait() if batch.wait else Thought([], [], 0.0)
-        before = batch.seen.items()
-        vectors = {at: found.vector for at, found in before} | dict(zip(batch.new, thought.vectors, strict=True))
-        tags = {at: found.tags for at, found in before} | dict(zip(batch.new, thought.tags, strict=True))
-        ms = dict.fromkeys(batch.new, thought.ms / max(1, len(batch.new)))
+        made = batch.wait() if batch.wait else Thought([], [], 0.0)
+        vectors = {at: each.vector for at, each in batch.seen.items()} | dict(zip(batch.new, made.vectors, strict=True))
+        tags = {at: each.tags for at, each in batch.seen.items()} | dict(zip(batch.new, made.tags, strict=True))
+        ms = dict.fromkeys(batch.new, made.ms / max(1, len(batch.new)))
         return [
             PageRow(
                 work.file, page, page_of.width, page_of.height, page_of.measures, page_of.ms + ms.get(at, 0.0),
