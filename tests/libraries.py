@@ -10,11 +10,12 @@ import apsw
 import numpy as np
 from numpy.typing import NDArray
 
+import pictocli
 from pictocli.records import ModelSpec
 from pictocli.schema import connect, transaction
 from pictocli.sqlite import SqliteStore
 
-__all__ = ["add", "clustered", "make"]
+__all__ = ["add", "clustered", "make", "require_exact_threshold"]
 
 
 def clustered(
@@ -62,3 +63,19 @@ def add(db: apsw.Connection, vectors: NDArray[np.float32], objects: Sequence[Seq
             "INSERT INTO code SELECT :folder, :i, vec_quantize_binary(vec_sub(:v, v)) FROM vector WHERE name = 'mean'",
         ):
             db.executemany(sql, rows)
+
+
+def require_exact_threshold(name: str, vectors: NDArray[np.float32], count: int, limit: int) -> None:
+    """Ask a library, in which image i + 1 has vector i, for the `count` nearest to the first by the cosine of the last.
+
+    All must come, in a library whose index leaves out some of them when it is asked for the `limit` nearest.
+    """
+    cosines = vectors[1:] @ vectors[0]
+    wanted = (np.argsort(-cosines)[:count] + 2).tolist()
+    with pictocli.open(name) as library:
+        nearest = library.similar(1, threshold=0, limit=limit, everywhere=True)
+        found = library.similar(1, threshold=float(np.sort(cosines)[-count]), limit=limit, everywhere=True)
+    assert nearest.approximate
+    assert not set(wanted) <= {image.image_id for image in nearest.results}, "the index would have done"
+    assert not found.approximate
+    assert sorted(image.image_id for image in found.results) == sorted(wanted)

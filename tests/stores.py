@@ -78,10 +78,13 @@ class Server:
         return f"postgresql://{user}{secret}@{self.place}/{database}"
 
     def execute(self, statement: str, database: str = "postgres") -> list[Any]:
-        """Run a statement as the server's owner, outside of any transaction, and return its rows."""
+        """Run a statement as the server's owner, outside of any transaction, and return its rows.
+
+        database: its name, or that of a library in it.
+        """
         import psycopg
 
-        with psycopg.connect(self.dsn(database), autocommit=True) as db:
+        with psycopg.connect(self.dsn(database.rpartition("/")[2].partition("?")[0]), autocommit=True) as db:
             cursor = db.execute(statement)
             return cursor.fetchall() if cursor.description else []
 

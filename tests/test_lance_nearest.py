@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from libraries import clustered
+from libraries import clustered, require_exact_threshold
 
 import pictocli
 from pictocli import cells
@@ -206,16 +206,7 @@ def test_a_threshold_is_exact_however_little_the_index_finds(
 ) -> None:
     _, vectors = large
     monkeypatch.setattr(lance_nearest, "partitions", lambda _: 1)  # one is looked at, of many
-    cosines = vectors[1:] @ vectors[0]
-    wanted = (np.argsort(-cosines)[:100] + 2).tolist()
-    asked: dict[str, Any] = {"limit": 150, "everywhere": True}
-    with pictocli.open(f"lance://{elsewhere / 'large'}") as library:
-        nearest = library.similar(1, threshold=0, **asked)
-        found = library.similar(1, threshold=float(np.sort(cosines)[-100]), **asked)
-    assert nearest.approximate
-    assert not set(wanted) <= {image.image_id for image in nearest.results}, "the index would have done"
-    assert not found.approximate
-    assert sorted(image.image_id for image in found.results) == sorted(wanted)
+    require_exact_threshold(f"lance://{elsewhere / 'large'}", vectors, 100, 150)
 
 
 @pytest.mark.parametrize(("widest", "listed"), [(8000, 0), (100, 10**6), (100, 0)], ids=["widened", "listed", "all"])

@@ -23,7 +23,7 @@ import program
 import pytest
 from checkpoints import save_siglip2
 from forked import picto
-from libraries import clustered
+from libraries import clustered, require_exact_threshold
 from numpy.typing import NDArray
 from pictures import scene
 from program import run
@@ -244,16 +244,7 @@ def test_the_index_finds_what_comparing_with_all_finds(case: Case, server_side: 
 def test_a_threshold_is_exact_however_little_the_index_finds(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgres_nearest, "_SEARCHED", (80, 80))
     monkeypatch.setitem(postgres_nearest._SETTINGS, "hnsw.iterative_scan", "off")  # 80 of each dataset, then
-    cosines = VECTORS[1:] @ VECTORS[0]
-    wanted = (np.argsort(-cosines)[:200] + 2).tolist()
-    asked: dict[str, Any] = {"limit": 210, "everywhere": True}
-    with pictocli.open(dsn) as library:
-        nearest = library.similar(1, threshold=0, **asked)
-        found = library.similar(1, threshold=float(np.sort(cosines)[-200]), **asked)
-    assert nearest.approximate
-    assert not set(wanted) <= {image.image_id for image in nearest.results}, "the index would have done"
-    assert not found.approximate
-    assert sorted(image.image_id for image in found.results) == sorted(wanted)
+    require_exact_threshold(dsn, VECTORS, 200, 210)
 
 
 def test_points_may_be_float32() -> None:
@@ -501,7 +492,7 @@ LATER = "SELECT a, b FROM picto.later"
 
 def version(name: str) -> int:
     """What the library says of its tables."""
-    return int(postgres().execute("SELECT version FROM picto.library", name.rpartition("/")[2].partition("?")[0])[0][0])
+    return int(postgres().execute("SELECT version FROM picto.library", name)[0][0])
 
 
 def one_image(db: Database) -> None:
@@ -534,7 +525,7 @@ def test_an_older_library_is_brought_up_to_date_when_it_is_opened(readonly: bool
     assert version(older) == len(MIGRATIONS) + 2
     db.close()
     connect(older).close()  # and once
-    assert postgres().execute("SELECT count(*) FROM picto.later", older.rpartition("/")[2]) == [(1,)]
+    assert postgres().execute("SELECT count(*) FROM picto.later", older) == [(1,)]
 
 
 def test_a_new_library_takes_every_step(older: str) -> None:
@@ -546,7 +537,7 @@ def test_a_new_library_takes_every_step(older: str) -> None:
 def test_functions_are_those_of_this_picto(older: str) -> None:
     broken = "CREATE OR REPLACE FUNCTION picto.{} LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'"
     for function in ("meant(text) RETURNS text", "point_dataset() RETURNS trigger"):
-        postgres().execute(broken.format(function), older.rpartition("/")[2])
+        postgres().execute(broken.format(function), older)
     with connect_to(older) as db:
         assert db.native("SELECT meant('a')") == [("a",)]
         SqliteStore(db).add_root("/s", "s")
@@ -560,7 +551,7 @@ def test_of_a_step_that_fails_nothing_stays(older: str, monkeypatch: pytest.Monk
             with pytest.raises(StoreError, match="nowhere"):
                 connect(older)
             assert version(older) == len(MIGRATIONS)
-            assert postgres().execute("SELECT to_regclass('picto.later')", older.rpartition("/")[2]) == [(None,)]
+            assert postgres().execute("SELECT to_regclass('picto.later')", older) == [(None,)]
     connect(older).close()
     assert version(older) == len(MIGRATIONS) + 2
 
@@ -618,22 +609,22 @@ def unprivileged(_: Path) -> Iterator[str]:
 def without_public(_: Path) -> Iterator[str]:
     """A database that has not the schema into which extensions go."""
     name = fresh()
-    postgres().execute("DROP SCHEMA public", name.rpartition("/")[2])
+    postgres().execute("DROP SCHEMA public", name)
     yield name
 
 
 def outdated(_: Path) -> Iterator[str]:
     """A database whose pgvector was installed years ago."""
     name = fresh()
-    postgres().execute("CREATE EXTENSION vector", name.rpartition("/")[2])
-    postgres().execute("UPDATE pg_extension SET extversion = '0.5.1' WHERE extname = 'vector'", name.rpartition("/")[2])
+    postgres().execute("CREATE EXTENSION vector", name)
+    postgres().execute("UPDATE pg_extension SET extversion = '0.5.1' WHERE extname = 'vector'", name)
     yield name
 
 
 def foreign(_: Path) -> Iterator[str]:
     """A schema of another program's."""
     name = fresh()
-    postgres().execute("CREATE SCHEMA picto; CREATE TABLE picto.invoice(id int)", name.rpartition("/")[2])
+    postgres().execute("CREATE SCHEMA picto; CREATE TABLE picto.invoice(id int)", name)
     yield name
 
 
@@ -641,7 +632,7 @@ def newer(_: Path) -> Iterator[str]:
     """A library of a picto that is still to come."""
     name = fresh()
     connect(name, create=True).close()
-    postgres().execute("UPDATE picto.library SET version = 900", name.rpartition("/")[2])
+    postgres().execute("UPDATE picto.library SET version = 900", name)
     yield name
 
 

@@ -616,7 +616,7 @@ def test_a_long_answer_waits_while_others_are_asked(server: PostgresConnection) 
 
 def end(pids: str, name: str) -> None:
     """End the sessions that a query gives, in the database of this name."""
-    stores.postgres().execute(f"SELECT pg_terminate_backend(pid, 5000) FROM ({pids}) p", name.rpartition("/")[2])
+    stores.postgres().execute(f"SELECT pg_terminate_backend(pid, 5000) FROM ({pids}) p", name)
 
 
 def pid_of(db: PostgresConnection) -> str:
@@ -640,7 +640,7 @@ def test_a_writer_that_has_lost_its_claim_writes_no_more(server: PostgresConnect
         end(pid_of(server) if lost == "its connection" else CLAIMS, name)
         with pytest.raises(StoreError, match="ended the connection"):
             put(server, name)
-    found = stores.postgres().execute(f"SELECT count(*) FROM {server.schema}.dataset", name.rpartition("/")[2])
+    found = stores.postgres().execute(f"SELECT count(*) FROM {server.schema}.dataset", name)
     assert found == [(0,)]
     with databases.claimed(place):
         pass
