@@ -144,7 +144,9 @@ def _asked(queries: Queries, images: int, progress: Progress) -> Recall:
     for number in range(many):
         progress.doing(f"checking recall, {number / many:.0%}")
         image_id = queries.db.execute("SELECT min(id) FROM image WHERE id > ?", (number * last // many,)).get
-        vector = queries.embedding(image_id) or b""
+        vector = queries.embedding(image_id)
+        if vector is None:  # of a file that is not finished
+            continue
         every, fast = (
             {other for other, _ in queries.nearest(vector, None, NEAREST, without=image_id, exact=exact)}
             for exact in (True, False)

@@ -209,6 +209,17 @@ def test_a_threshold_is_exact_however_little_the_index_finds(
     require_exact_threshold(f"lance://{elsewhere / 'large'}", vectors, 100, 150)
 
 
+def test_recall_asks_by_images_that_have_an_embedding(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of an unfinished file have none yet."""
+    for module in (lance_indexes, lance_nearest):
+        monkeypatch.setattr(module, "EXACT_BELOW", 500)
+    with closing(connect(f"lance://{elsewhere / 'lacking'}", create=True)) as db:
+        fill(db, clustered(600, DIM, 20))
+        SqliteStore(db).build_codes()
+        db.execute("DELETE FROM embedding WHERE content_id = 1")
+        assert check(db, NoProgress()).nearest >= 0.99
+
+
 @pytest.mark.parametrize(("widest", "listed"), [(8000, 0), (100, 10**6), (100, 0)], ids=["widened", "listed", "all"])
 @pytest.mark.parametrize("filtered", ["common", "folder", "common dataset"])
 def test_every_way_to_those_that_pass(
