@@ -280,9 +280,8 @@ class LanceConnection(Connection):
     def _expect(self, name: str, column: str, ids: Sequence[int]) -> None:
         """Read what a question is going to ask for at once, and not one by one."""
         if column == "i.id" and ids:
-            where = "WHERE id IN (SELECT value FROM json_each(?))"
-            rows = self._run(f"SELECT DISTINCT content_id FROM main.image {where}", (str(list(ids)),))  # noqa: S608 - our texts
-            ids = [content_id for (content_id,) in rows]
+            asked = "SELECT DISTINCT content_id FROM main.image WHERE id IN (SELECT value FROM json_each(?))"
+            ids = [content_id for (content_id,) in self._run(asked, (str(list(ids)),))]
         if ids:
             self._blobs.expect(name, ids)
 
