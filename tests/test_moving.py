@@ -8,7 +8,7 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import time
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any
 import libraries
 import numpy as np
 import pytest
-from program import PICTO, environment, run
+from program import environment, run
 from stores import STORES, library_name
 
 import pictocli
@@ -282,23 +282,30 @@ def test_what_is_not_as_it_was_is_found(table: str, rich: pictocli.Library, tmp_
     assert_same(held(target), held(rich.path))
 
 
+STRUCK = """
+import os, sys, threading
+from pictocli import cli
+from pictocli.moving import Moving
+
+at, how, whole = sys.argv[1], int(sys.argv[2]), Moving.copy
+
+def copy(self, origin):
+    for table, rows in whole(self, origin):
+        if table == at:
+            threading.Timer(0.005, os.kill, (os.getpid(), how)).start()
+        yield table, rows
+
+Moving.copy = copy
+cli.main(["move-db", *sys.argv[3:]])
+"""
+"""picto, which sends itself a signal a moment after it has copied the first rows of a table: who watches it from
+outside may be too late, or so late that the next one is struck before it has begun."""
+
+
 def struck(source: str, target: str, table: str, how: signal.Signals) -> int:
-    """Begin a copy, and stop the process when there is a first row of a table; its exit code."""
-    process = subprocess.Popen([PICTO, "move-db", source, target], env=environment(), stderr=subprocess.PIPE)
-    until = time.monotonic() + 60
-    while process.poll() is None and time.monotonic() < until:
-        try:
-            db = databases.connect(target, readonly=True, unfinished=True)
-        except StoreError:
-            continue
-        there = db.execute(f"SELECT 1 FROM {table} LIMIT 1").get
-        db.close()
-        if there:
-            break
-        time.sleep(0.002)
-    process.send_signal(how)
-    process.communicate()
-    return process.returncode
+    """Begin a copy, or go on with it, and stop the process when it has copied rows of a table; its exit code."""
+    words = [sys.executable, "-c", STRUCK, table, str(int(how)), source, target]
+    return subprocess.run(words, env=environment(), stderr=subprocess.PIPE, timeout=120).returncode
 
 
 @pytest.mark.parametrize("store", STORES)
