@@ -189,15 +189,19 @@ def test_paths(path: str, names: list[str]) -> None:
         ("postgresql://a:p@ss:w/rd?@h1,h2:5/d?schema=x", "postgresql://a@h1,h2:5/d?schema=x"),
         ("postgresql://a@h/d?password=b&schema=x", "postgresql://a@h/d?password=...&schema=x"),
         ("postgresql://h/d", "postgresql://h/d"),
-        ("postgresql://a@h/d?p%61ssword=b&x=y", "postgresql://a@h/d?p%61ssword=...&x=y"),
+        ("postgresql://a@h/d?p%61ssword=b&port=5", "postgresql://a@h/d?p%61ssword=...&port=5"),
+        ("postgresql://a@h/d?password=b&c&d=e?f=g&schema=x&y=z", "postgresql://a@h/d?password=...&schema=x&y=z"),
+        ("postgresql://a@h/d?sslpassword=b&scram_client_key=c",
+         "postgresql://a@h/d?sslpassword=...&scram_client_key=..."),
         ("postgresql://a:b/d?schema=x", "postgresql://a/d?schema=x"),
         ("postgresql://a:2b", "postgresql://a"),
         ("postgresql://h1:5,h2:6/d", "postgresql://h1:5,h2:6/d"),
         ("postgresql://[::1]:5/d", "postgresql://[::1]:5/d"),
         ("postgresql://a:b\nc@h/d", "postgresql://a@h/d"),
     ],
-    ids=["plain", "signs", "query", "none", "escaped", "no-host", "no-host-digit", "ports", "six", "line-feed"],
-)
+    ids=["plain", "signs", "query", "none", "escaped", "unescaped", "secrets", "no-host", "no-host-digit", "ports",
+         "six", "line-feed"],
+)  # fmt: skip
 def test_no_name_tells_a_password(name: str, told: str) -> None:
     assert shown(name) == told
 

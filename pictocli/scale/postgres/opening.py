@@ -79,12 +79,24 @@ def shown(name: str) -> str:
     """A library's name without its password."""
     hidden = re.sub(r"^(\w+://[^/?#:@]*):.*@(?=[^@]*$)", r"\1@", name, flags=re.DOTALL)
     hidden = re.sub(r"^(\w+://[^/?#:@\[]*):(?!\d*([,/?]|$))[^/?]*", r"\1", hidden)  # no port: the host was forgotten
-    return re.sub(r"([?&])([^=&]*)=[^&]*", _option_shown, hidden)
+    base, *options = re.split(r"(?=[?&])", hidden)
+    told, secret = [base], False
+    for option in options:
+        word, _, _ = option.partition("=")
+        keyword = unquote(word[1:])  # libpq takes p%61ssword for one, too
+        secret = _secrets().get(keyword, secret)
+        if not secret:
+            told.append(option)
+        elif keyword in _secrets():  # what follows it and is no option belongs to it: its & was not escaped
+            told.append(f"{word}=...")
+    return "".join(told)
 
 
-def _option_shown(option: re.Match[str]) -> str:
-    """An option of a name, without its value where that is a password: libpq takes p%61ssword for one, too."""
-    return f"{option[1]}{option[2]}=..." if unquote(option[2]) in ("password", "sslpassword") else option[0]
+@cache
+def _secrets() -> dict[str, bool]:
+    """The options of a name, each with whether its value is not to be told: as libpq says it, and SCRAM's keys."""
+    options = {each.keyword.decode(): each.dispchar == b"*" for each in psycopg.pq.Conninfo.get_defaults()}
+    return options | dict.fromkeys(("scram_client_key", "scram_server_key"), True) | {"schema": False, "vectors": False}
 
 
 def open_server(where: Target) -> psycopg.Connection[Any]:
