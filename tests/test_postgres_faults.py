@@ -130,6 +130,22 @@ class Indexing:
             os.kill(self.pid, signal.SIGKILL)
             self.process.communicate()
 
+    def between(self) -> Indexing:
+        """Let it go on until it is stopped outside of its transactions, within which nobody else could write."""
+        under_way = (
+            f"SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'picto {self.pid}@%'"
+            " AND (xact_start IS NOT NULL OR state = 'active')"
+        )
+        until = time.monotonic() + _PATIENCE
+        while self.rows(under_way) != [(0,)]:
+            assert time.monotonic() < until
+            os.kill(self.pid, signal.SIGCONT)
+            time.sleep(0.001)
+            os.kill(self.pid, signal.SIGSTOP)
+            time.sleep(0.02)
+        assert self.process.poll() is None
+        return self
+
     def rows(self, statement: str) -> list[Any]:
         """What the server says."""
         return self.server.execute(statement, self.database)
@@ -193,10 +209,11 @@ def test_two_who_index_different_folders_at_once_both_complete(
     server: Server, pictures: list[Path], model: str, indexing: Callable[[str, Path], Indexing]
 ) -> None:
     name = begun(server, pictures, model)
-    first = indexing(name, pictures[0])
-    second = indexing(name, pictures[1])  # while the first holds its root
+    first = indexing(name, pictures[0]).between()
+    second = indexing(name, pictures[1]).between()  # while the first holds its root
     assert first.process.poll() is None
-    assert [first.ended()[0], second.ended()[0]] == [0, 0]
+    ends = [first.ended(), second.ended()]
+    assert [code for code, _ in ends] == [0, 0], ends
     assert first.rows(POINTS) == [(2 * COUNT + 1,) * 2]
     assert first.rows("SELECT d.name, count(DISTINCT i.id) FROM picto.image i JOIN picto.folder o ON o.id = i.folder_id"
                       " JOIN picto.root r ON r.id = o.root_id JOIN picto.dataset d ON d.id = r.dataset_id"
