@@ -10,7 +10,9 @@ from pictocli.display import counted, fraction, percent, printable, shown_path, 
 from pictocli.grouped import Copy
 from pictocli.records import Image, IndexReport, PairQuantiles, Recall, Scope
 
-__all__ = ["hosts", "how", "inside", "local", "mended", "pairs", "recall", "scored", "sentence", "short", "top"]
+__all__ = [
+    "hosts", "how", "inside", "local", "mended", "pairs", "recall", "restored", "scored", "sentence", "short", "top",
+]  # fmt: skip
 
 
 def how(copy: Copy) -> str:
@@ -100,3 +102,9 @@ def mended(report: RepairReport) -> str:
     gone = ", ".join(f"{counted(count, 'row')} of {table}" for table, count in report.removed.items())
     kept = f"; the damaged file is kept as {shown_path(report.kept)}" if report.kept else ""
     return f"Repaired in {time_of(report.seconds)}" + (f": removed {gone}" if gone else ": no row removed") + kept
+
+
+def restored(*, in_file: bool) -> str:
+    """How damage may be undone. in_file: whether the library is a file."""
+    mend = "picto repair mends what can be mended; a copy of the file first does no harm"
+    return mend if in_file else "a backup of it has what is lost"

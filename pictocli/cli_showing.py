@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pictocli.damage import Damage
+from pictocli.databases import is_file
 from pictocli.display import shown_path
 from pictocli.errors import ValidationError
 from pictocli.options import Category, Form, Format, Preview, PreviewAs, Print0, RowForm
@@ -91,9 +92,10 @@ def info(
         _plot(terminal, file, form, alone=not (check or check_recall), asked=plot)
         return 0
     if check:
-        found = terminal.library().check()
+        library = terminal.library()
+        found = library.check()
         terminal.rows(found, Damage, terminal.form(form, False))
-        terminal.checked(found)
+        terminal.checked(found, in_file=is_file(library.path))
         return 3 if found else 0
     info = terminal.library().info(check_recall=check_recall)
     terminal.rows([info], LibraryInfo, terminal.form(form, False))

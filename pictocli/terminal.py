@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, cast
 
-from pictocli.cells import hosts, mended, sentence
+from pictocli.cells import hosts, mended, restored, sentence
 from pictocli.damage import Damage, RepairReport
 from pictocli.display import counted, marked, pad, printable, shown_path, size_of, time_of
 from pictocli.errors import ExpressionError, NotFoundError, PictoError, ValidationError
@@ -248,13 +248,13 @@ class Terminal:
         images, spent = counted(report.images, "image"), time_of(report.seconds)
         self.talk(f"Retagged {images} in {spent}: {report.changed:,} changed, tags are now {report.rule}")
 
-    def checked(self, found: Sequence[Damage]) -> None:
-        """What a check came to."""
+    def checked(self, found: Sequence[Damage], *, in_file: bool) -> None:
+        """What a check came to. in_file: whether the library is a file."""
         if found:
             self.talk(f"{counted(len(found), 'kind')} of damage")
-            self.hint("picto repair mends what can be mended; a copy of the file first does no harm")
+            self.hint(restored(in_file=in_file))
         else:
-            self.talk("no damage: SQLite finds the file sound, and all tables agree")
+            self.talk(f"no damage: {'SQLite finds the file sound, and ' * in_file}all tables agree")
 
     def repaired(self, report: RepairReport) -> None:
         """What a repair found and did, and what is left to do."""

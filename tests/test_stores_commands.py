@@ -134,6 +134,7 @@ class Shell:
 
     def _steady(self, output: bytes) -> str:
         output = output.replace(b"there is no library at", b"there is no database at")
+        output = output.replace(b"no damage: all tables", b"no damage: SQLite finds the file sound, and all tables")
         for name, called in sorted(self.names.items(), key=lambda pair: -len(pair[0])):  # library1 begins library10
             for each in {name, databases.shown(name)}:
                 output = output.replace(each.encode(), called.encode())
