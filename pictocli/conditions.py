@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Sequence
 
-from pictocli.expressions import Comparison, Value, looks_like_number
+from pictocli.expressions import Comparison, Value, looks_like_number, number
 from pictocli.fields import Fields, literal, path_of, raw, value
 from pictocli.selection import Condition, Selection
 
@@ -70,7 +70,7 @@ def _equal(found: str, stored: str, given: Sequence[Value], one: tuple[str, ...]
         values += [*many, json.dumps(plain)]
     if spelled:
         terms.append(f"({found} IN {_GIVEN} AND CAST({stored} AS TEXT) IN {_GIVEN})")
-        values += [*many, json.dumps([float(each) for each in spelled]), *one, json.dumps(spelled)]
+        values += [*many, json.dumps([number(each) for each in spelled]), *one, json.dumps(spelled)]
     if any(each is None or each == "" for each in given):
         terms.append(f"{found} IS NULL")
         values += many

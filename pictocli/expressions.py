@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from pictocli.errors import ExpressionError
 
-__all__ = ["OPERATORS", "Comparison", "Value", "looks_like_number", "parse", "parse_field"]
+__all__ = ["OPERATORS", "Comparison", "Value", "looks_like_number", "number", "parse", "parse_field"]
 
 Value = str | int | float | bool | None
 OPERATORS = ("!=", "<=", ">=", "=", "<", ">", "~")
@@ -49,6 +49,13 @@ class Comparison:
 def looks_like_number(text: str) -> bool:
     """Whether a text is a number in decimal notation, as SQLite takes one too: 5, -.5, 1e3, blanks around it."""
     return _NUMBER.fullmatch(text.strip(" \t\n\v\f\r")) is not None
+
+
+def number(text: str) -> int | float:
+    """The number that a text looks like, as SQLite holds it: whole ones up to 64 bits, else float64."""
+    if re.fullmatch(r"[+-]?\d+", text.strip(), re.ASCII) and -(2**63) <= (whole := int(text)) < 2**63:
+        return whole
+    return float(text)
 
 
 def parse(text: str) -> Comparison:
@@ -148,7 +155,7 @@ class _Parser:
         if not plain:
             value = _CONSTANTS.get(found[0].lower(), found[0])
             if _NUMBER.fullmatch(found[0]):
-                value = _number(found[0])
+                value = number(found[0])
                 if not math.isfinite(value):
                     self.at = start
                     self.fail("too large a number", "put it in quotes to mean a text")
@@ -187,10 +194,3 @@ class _Parser:
 
     def fail(self, why: str, hint: str | None = None) -> NoReturn:
         raise ExpressionError(self.text, self.at, why, hint)
-
-
-def _number(word: str) -> int | float:
-    """A number as SQLite holds it: whole ones up to 64 bits, else float64."""
-    if re.fullmatch(r"[+-]?\d{1,18}", word, re.ASCII):
-        return int(word)
-    return float(word)

@@ -67,14 +67,16 @@ LABELS: dict[int, tuple[str, str, str]] = {
 """Tags that a person can check, by image id: objects, scenes, attributes, as the library keeps them."""
 
 _METADATA: dict[str, dict[str, Any]] = {
-    "old.bmp": {"price": 49.9, "brand": {"name": "Acme", "town": "Größenwahn 😀"}, "sold": True, "n": 1},
-    "cat.png": {"price": "50", "brand": {"name": "acme"}, "sold": False, "n": 2, "list": [1, "two", None, {"a": []}]},
-    "dog.gif": {"price": 7, "n": 2**53 + 1, "half": "a\ud800b", "empty": "", "nothing": None},
-    "bird.webp": {"price": -0.5, "brand": "Bolt", "nul": "a\u0000b", "big": 10**30, "tiny": 1e-300},
+    "old.bmp": {"price": 49.9, "brand": {"name": "Acme", "town": "Größenwahn 😀"}, "sold": True, "n": 1, "id": 2**63},
+    "cat.png": {"price": "50", "brand": {"name": "acme"}, "sold": False, "n": 2, "list": [1, "two", None, {"a": []}],
+                "id": -(2**63)},
+    "dog.gif": {"price": 7, "n": 2**53 + 1, "half": "a\ud800b", "empty": "", "nothing": None,
+                "id": 1234567890123456789},
+    "bird.webp": {"price": -0.5, "brand": "Bolt", "nul": "a\u0000b", "big": 10**30, "tiny": 1e-300, "id": 2**63 - 1},
     "sunny.jpg": {"price": "cheap", "n": "10", "deep": {"er": {"still": "x"}}, "unit price": 3, 'quo"te': 'a"b'},
-    "report.pdf": {"price": 1e3, "title": "Report\nof two lines", "n": 3.0},
+    "report.pdf": {"price": 1e3, "title": "Report\nof two lines", "n": 3.0, "id": "1234567890123456788"},
     "[red]x.png": {"price": 50.0, "title": "ÄÖÜ äöü ß", "sold": "true"},
-}
+}  # fmt: skip
 
 
 class World:

@@ -28,7 +28,8 @@ from pictocli.selection import Condition, one_of
 VALUES: list[Any] = [
     49.9, "49.9", 50, "50", " 50 ", "50.0", 1000, "1000", -3, "-3", 0, "0", "acme", "Acme", "ACME Ltd", "ácme", "",
     None, True, False, "true", "True", "TRUE", "yes", "0x10", "5 %", "007", "2024-05-01", "2023-12-31", [1, "acme"],
-    {"a": "acme"}, "Ünal", "ünal", "1e3", "12345678901234567890", "x'; DROP TABLE image; --", "%", "_",
+    {"a": "acme"}, "Ünal", "ünal", "1e3", "x'; DROP TABLE image; --", "%", "_", "12345678901234567890",
+    1234567890123456789, "1234567890123456789", "1234567890123456788", 2**63 - 1, 2**63 - 1024, -(2**63), 2**63,
 ]  # fmt: skip
 
 
@@ -37,11 +38,11 @@ def number(value: Any) -> float | None:
     if isinstance(value, bool) or value is None or isinstance(value, list | dict):
         return None
     if isinstance(value, int | float):
-        return float(value)
+        return value if -(2**63) <= value < 2**63 else float(value)  # SQLite's integers have 64 bits
     text = value.strip(" \t\n")
     plain = text and not set(text) - set("0123456789.+-eE")
     try:
-        return float(text) if plain else None
+        return number(int(text)) if plain and text.lstrip("-").isdigit() else float(text) if plain else None
     except ValueError:
         return None
 
@@ -77,6 +78,14 @@ EXPRESSIONS: dict[str, Callable[[Any], bool]] = {
     "f>50": lambda v: (n := number(v)) is not None and n > 50,
     "f>=-3": lambda v: (n := number(v)) is not None and n >= -3,
     "f=7": lambda v: number(v) == 7,
+    "f=1234567890123456789": lambda v: number(v) == 1234567890123456789,
+    "f='1234567890123456788'": lambda v: v == "1234567890123456788",
+    "f!='1234567890123456789'": lambda v: has(v) and str(v) != "1234567890123456789",
+    "f<=1234567890123456788": lambda v: (n := number(v)) is not None and n <= 1234567890123456788,
+    f"f={2**63 - 1}": lambda v: number(v) == 2**63 - 1,
+    f"f>{2**63 - 1}": lambda v: (n := number(v)) is not None and n > 2**63 - 1,
+    f"f>={2**63}": lambda v: (n := number(v)) is not None and n >= 2**63,
+    f"f in (-{2**63}, {2**63 - 1024})": lambda v: number(v) in (-(2**63), 2**63 - 1024),
     "f='007'": lambda v: v == "007",
     "f='7'": lambda _: False,
     "f='50'": lambda v: v in (50, "50"),

@@ -31,8 +31,11 @@ from servers import unused_port
 from stores import PASSWORD, fresh, postgres, start, stripped
 
 import pictocli
+from pictocli.conditions import compared
 from pictocli.databases import connect
 from pictocli.errors import StoreError, TakenError
+from pictocli.expressions import parse
+from pictocli.fields import Fields
 from pictocli.filerows import FileRow, PageRow
 from pictocli.protocols import Database
 from pictocli.queries import Queries
@@ -526,6 +529,23 @@ def test_an_older_library_is_brought_up_to_date_when_it_is_opened(readonly: bool
     db.close()
     connect(older).close()  # and once
     assert postgres().execute("SELECT count(*) FROM picto.later", older) == [(1,)]
+
+
+def test_indexes_on_fields_of_an_older_library_are_made_of_the_functions_of_this_picto() -> None:
+    with connect_to(name := fresh()) as db:
+        one_image(db)
+        db.execute("UPDATE image SET metadata = ?", (f'{{"id": {2**63 - 1}}}',))
+        Fields(db).index([["id"]])
+        db.native(
+            "CREATE OR REPLACE FUNCTION picto.number_key(numeric) RETURNS bytea LANGUAGE sql IMMUTABLE AS"
+            " $$ SELECT '\\x01'::bytea $$"
+        )
+        db.native('REINDEX TABLE "image"')
+        db.native("UPDATE library SET version = 2")
+    with connect_to(name) as db:
+        db.native("SET enable_seqscan = off")
+        queries = Queries(db)
+        assert list(queries.passing([compared(queries, parse(f"id={2**63 - 1}"))], None)) == [1]
 
 
 def test_a_new_library_takes_every_step(older: str) -> None:

@@ -234,7 +234,10 @@ def test_a_plus_of_a_password_is_one() -> None:
 
 
 def test_keys_are_in_the_order_of_sqlite_s_values() -> None:
-    numbers = [-math.inf, -(2**63), -1e10, -1, -0.5, -1e-300, 0, 1e-300, 0.1, 1, 2**53, 2**53 + 1, 2**63 - 1, 1e300]
+    numbers = [
+        -math.inf, -(2**63), -(2**63) + 1, -1e10, -1, -0.5, -1e-300, 0, 1e-300, 0.1, 1, 2**53, 2**53 + 1, 2**63 - 1024,
+        2**63 - 2, 2**63 - 1, 2**63, 1e300,
+    ]  # fmt: skip
     ordered: list[Any] = [*numbers, math.inf, "", "1", "a", "é", "😀"]
     keys = [field_key(each) for each in ordered]
     assert keys == sorted(keys)
@@ -362,11 +365,12 @@ def test_texts_of_metadata_are_no_numbers_and_no_bytes(server: PostgresConnectio
 VALUES: list[Any] = [
     1, 1.5, "1", " 2 ", "1e3", "x", "", None, True, False, [1, "a b", {"k": 2}], {"b": 1, "a": []}, 10**15, 2**53 + 1,
     -3, 0.1, "é", "\ud800", "a\0b", "\ud83d\ude00", "back\\u0000slash", "0x10", "1_000", "+5", ".5", "5.", "1e400",
-    -0.0,
+    -0.0, 2**63 - 1, 2**63 - 1024, -(2**63), "9223372036854775807", {"0": 1},
 ]  # fmt: skip
 CONDITIONS = [
     "f<2", "f<=1.5", "f>1", "f>=1e3", "f=1", "f=1.50", "f!=1", "f", "f=true", "f=false", "f>a", "f<b", "f>=x", "f=x",
     "f~A", "f~é", "f~1", 'f=""', 'f!=""', "f=null", "f='1'", "f>'1'", "f<'2'", "g.h>1", "g.h=yes", "nosuch=null",
+    "f.0=1", "f.-1", "g.h.0=1", f"f={2**63 - 1}", f"f='{2**63 - 1}'", f"f in ({2**63 - 1024}, -{2**63})", f"f>={2**63}",
 ]  # fmt: skip
 
 
@@ -392,6 +396,8 @@ def test_conditions_on_metadata(server: PostgresConnection, indexed: bool) -> No
         if indexed:
             Fields(db).drop()
             assert not Fields(db).is_indexed(["f"])
+    for text, ids in found[0][0].items():
+        assert found[1][0][text] == ids, text
     assert found[0] == found[1]
 
 

@@ -119,6 +119,8 @@ WHERE = [
     'brand.name="Acme"', "brand", "n=10", "n>2", f"n={2**53 + 1}", "sold=true", "sold", "deep.er.still=x",
     '"unit price"=3', "title~nothing", 'title="ÄÖÜ äöü ß"', "big>1", "tiny>0", "brand.town=Größenwahn*", "none=1",
     "price<", "prise<3", "half", "nul", 'empty=""', "list",
+    "list.0=1", "list.-1", "id>=1234567890123456789", 'id="1234567890123456788"', f"id in ({2**63 - 1}, -{2**63})",
+    f"id>={2**63}", f"id<{2**63 - 1}",
 ]  # fmt: skip
 FILTERS: list[dict[str, Any]] = [
     {"after": "2020-10"}, {"before": "2020-10-01"}, {"after": "2019-07-14", "before": "2019-07-15"},

@@ -102,8 +102,18 @@ CREATE OR REPLACE FUNCTION json_clean(text) RETURNS text LANGUAGE sql IMMUTABLE 
       '{_MEANT}\\u0000', '\1\\ufffd', 'g'),
       '{_MEANT}{_HIGH}(?!{_LOW})', '\1\\ufffd', 'g'),
       '(?<!{_HIGH}){_MEANT}{_LOW}', '\1\\ufffd', 'g') END $$;
+-- Not by #>, to which 0 is a place in a list, too.
+CREATE OR REPLACE FUNCTION json_within(part jsonb, path text[]) RETURNS jsonb LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE key text;
+BEGIN
+  FOREACH key IN ARRAY path LOOP
+    part := part -> key;
+  END LOOP;
+  RETURN part;
+END $$;
 CREATE OR REPLACE FUNCTION json_at(text, text[]) RETURNS jsonb LANGUAGE sql IMMUTABLE AS
-  $$ SELECT {{s}}.json_clean($1)::jsonb #> $2 $$;
+  $$ SELECT CASE WHEN cardinality($2) = 1 THEN {{s}}.json_clean($1)::jsonb -> $2[1]
+     ELSE {{s}}.json_within({{s}}.json_clean($1)::jsonb, $2) END $$;
 CREATE OR REPLACE FUNCTION json_compact(json) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$
 BEGIN
   RETURN CASE json_typeof($1)
@@ -121,7 +131,7 @@ DECLARE found jsonb := {{s}}.json_at(written, path);
 BEGIN
   RETURN CASE jsonb_typeof(found) WHEN 'string' THEN {{s}}.stored(found #>> '{{}}') WHEN 'null' THEN NULL
     WHEN 'boolean' THEN CASE WHEN found::boolean THEN '1' ELSE '0' END WHEN 'number' THEN {{s}}.number_text(found)
-    ELSE {{s}}.json_compact({{s}}.json_clean(written)::json #> path) END;
+    ELSE CASE WHEN found IS NOT NULL THEN {{s}}.json_compact({{s}}.json_clean(written)::json #> path) END END;
 END $$;
 CREATE OR REPLACE FUNCTION json_kind(text, text[]) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$
 DECLARE found jsonb := {{s}}.json_at($1, $2);
@@ -140,8 +150,9 @@ DECLARE
   near double precision := CASE WHEN abs($1) > 1.7976931348623157e308 THEN sign($1) * 'Infinity'::double precision
     WHEN abs($1) < 1e-307 THEN 0 ELSE $1::double precision END + 0.0;
   bits bigint := ('x' || encode(float8send(near), 'hex'))::bit(64)::bigint;
-  more int := CASE WHEN scale($1) = 0 AND abs($1) > 9007199254740992 AND abs($1) < 9223372036854774784
-    THEN ($1 - near::bigint)::int ELSE 0 END;
+  more int := CASE WHEN scale($1) > 0 OR abs($1) <= 9007199254740992 OR abs($1) >= 9223372036854775808 THEN 0
+    WHEN abs(near) < 9223372036854775808 THEN $1 - near::bigint
+    ELSE $1 - sign($1) * 9223372036854775808 END;
 BEGIN
   RETURN '\x01'::bytea || int8send(CASE WHEN bits < 0 THEN ~bits ELSE bits | (1::bigint << 63) END)
     || substr(int4send(more + 32768), 3);

@@ -23,6 +23,17 @@ __all__ = ["MIGRATIONS", "bring_up_to_date", "latest", "make"]
 MIGRATIONS = (
     TABLES + POINTS,
     "",  # functions that keep texts whole, and a dataset's points beside another library's
+    # Functions that tell the largest whole numbers apart, and to which 0 is no place in a list: indexes are of these.
+    """
+DO $$
+DECLARE name text;
+BEGIN
+  FOR name IN SELECT c.oid::regclass FROM pg_index x JOIN pg_class c ON c.oid = x.indexrelid
+    WHERE x.indrelid = 'image'::regclass AND c.relname LIKE 'field %' LOOP
+    EXECUTE 'REINDEX INDEX ' || name;
+  END LOOP;
+END $$;
+""",
 )
 """What leads from each version to the next: the first from none. What stands here stays as it is."""
 
