@@ -133,8 +133,8 @@ class Shell:
         return out + "".join(f"! {line}\n" for line in err.splitlines()) + f"= {done.returncode}"
 
     def _steady(self, output: bytes) -> str:
-        output = output.replace(b"there is no library at", b"there is no database at")
-        output = output.replace(b"no damage: all tables", b"no damage: SQLite finds the file sound, and all tables")
+        for ours, of_files in _OF_FILES.items():
+            output = output.replace(ours, of_files)
         for name, called in sorted(self.names.items(), key=lambda pair: -len(pair[0])):  # library1 begins library10
             for each in {name, databases.shown(name)}:
                 output = output.replace(each.encode(), called.encode())
@@ -152,6 +152,14 @@ def shell(keeper: Keeper, program: Path, world: Path, model: str, tmp_path: Path
     (tmp_path / "twin.jpg").write_bytes((world / "holiday/beach.jpg").read_bytes())
     return Shell(keeper, program, world, model, tmp_path)
 
+
+_OF_FILES = {
+    b"there is no library at": b"there is no database at",
+    b"no damage: all tables": b"no damage: SQLite finds the file sound, and all tables",
+    b"a backup of it has what is lost":
+        b"picto repair mends what can be mended; a copy of the file first does no harm",
+}  # fmt: skip
+"""What is said of other libraries, and what is said of a file in its place."""
 
 _OTHER_MODEL = (
     "import json; from pictocli.catalog import Catalog; from pictocli.databases import connect; "
