@@ -31,6 +31,7 @@ open the same file, also while another program writes to it.
 """
 
 from pictocli.errors import (
+    AwayError,
     DamagedError,
     ModelError,
     ModelMismatchError,
@@ -45,6 +46,7 @@ from pictocli.library import Library
 from pictocli.library import open_library as open  # noqa: A004 - as tarfile and wave have it: pictocli.open()
 
 __all__ = [
+    "AwayError",
     "DamagedError",
     "Library",
     "ModelError",

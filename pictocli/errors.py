@@ -7,6 +7,7 @@
     ├── StoreError              3  the database cannot be read or written
     │   ├── DamagedError        3  the database holds what picto never writes
     │   ├── TakenError          3  another process changes it just now
+    │   ├── AwayError           3  its server cannot be reached just now
     │   └── ModelMismatchError  3  the database holds another model's embeddings
     ├── ModelError              3  the model cannot be had, loaded or run
     └── UnreadableError         3  a file that cannot be decoded
@@ -17,6 +18,7 @@ Every message is one plain sentence without a full stop; `hint` names the remedy
 from __future__ import annotations
 
 __all__ = [
+    "AwayError",
     "DamagedError",
     "ExpressionError",
     "ModelError",
@@ -76,6 +78,10 @@ class DamagedError(StoreError):
 
 class TakenError(StoreError):
     """Another process is changing the database; trying again later helps."""
+
+
+class AwayError(StoreError):
+    """The database's server cannot be reached, or ended the connection; trying again when it is back helps."""
 
 
 class ModelMismatchError(StoreError):

@@ -54,6 +54,10 @@ def held() -> Iterator[None]:
         signal.signal(stop, wait)
     try:
         yield
+    except BaseException as exc:
+        if asked:  # so that who goes on after this error sees that he was to stop
+            raise exc from KeyboardInterrupt()
+        raise
     finally:
         for stop in mine:
             signal.signal(stop, _USUAL)

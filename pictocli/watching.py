@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, Unpack
 import watchfiles
 
 from pictocli.brain import Model, choose, taxonomy_of
-from pictocli.candidates import IndexOptions, Target
-from pictocli.databases import claimed, connect, is_file, shown, translated
-from pictocli.errors import NotFoundError, PictoError, StoreError, TakenError, ValidationError, check_range
-from pictocli.filling import index, index_with, run
-from pictocli.forgetting import Forgetting, Known
-from pictocli.keeping import is_gone, too_many
+from pictocli.candidates import IndexOptions
+from pictocli.databases import connect, is_file, shown, translated
+from pictocli.errors import AwayError, NotFoundError, PictoError, TakenError, ValidationError, check_range
+from pictocli.filling import index, index_with
+from pictocli.following import QUIET, Batch
+from pictocli.forgetting import Forgetting
 from pictocli.opening import held_model
 from pictocli.protocols import Progress
 from pictocli.records import IndexReport
@@ -35,11 +35,9 @@ if TYPE_CHECKING:
 
 __all__ = ["watch"]
 
-QUIET = 0.4  # s without a write after which a file counts as whole; a copy over a network pauses for less
 _STEP, _DEBOUNCE, _WAKE = 50, 250, 200  # ms: of quiet that end a group of events, its longest, and between looks
-_BATCH = 500  # files: a line now and then, and others get their turn with the library
 _MANY = 4096  # events at once, a quarter of what inotify queues: some may have been lost, so the roots are walked
-_FEW = 20  # files that may go at once whatever their share: a small folder is emptied by hand
+_LONGEST = 30  # s between two looks for a server that is away
 # What editors, browsers and sync programs call a file that they have not finished, or its backup.
 TEMPORARY = ("*~", "*.tmp", "*.temp", "*.part", "*.partial", "*.crdownload", "*.download", "*.swp", "*.swx", "4913")
 
@@ -95,7 +93,8 @@ class _Watcher:
             db.close()
         self.presence = Presence(list(self.roots.values()))
         self.trail = Trail(self.roots, self.options, os.path.realpath(path) if is_file(path) else path)
-        self._not_before, self._told = 0.0, ""
+        self.batch = Batch(path, self.trail, model, self.options, progress, self.stop)
+        self._not_before, self._pause, self._told, self._away = 0.0, 0.0, "", False
 
     def warm_up(self) -> None:
         """Load what the first batch would wait for: the model, the labels' prompts, a process that decodes."""
@@ -172,12 +171,14 @@ class _Watcher:
         now = time.monotonic()
         if now < self._not_before or not self.trail.ripe(now, QUIET):
             return []
-        changes: list[Change] = []
         try:
             with translated(self.path):
                 db = connect(self.path)
+                if self._away:
+                    self.progress.say(f"the server of {shown(self.path)} is back")
+                self._away = False
                 try:
-                    changes = self._batch(Forgetting(db), now)
+                    self.batch.run(Forgetting(db), now)
                 finally:
                     db.tidy()
         except TakenError as exc:
@@ -185,104 +186,26 @@ class _Watcher:
                 self.progress.say(f"{exc}: waiting for it")
             self._told, self._not_before = str(exc), now + 1
             return []
-        self._told = ""
-        return changes
-
-    def _batch(self, store: Forgetting, now: float) -> list[Change]:
-        self._follow_model(store)
-        self.trail.sort_out(store, now, QUIET)
-        targets = self.trail.next_files(_BATCH)
-        changes: list[Change] = []
-        if targets:
-            try:
-                changes = self._indexed(store, targets)
-            except BaseException:
-                self.trail.put_back(targets)
+        except AwayError as exc:
+            if _stopped(exc):
                 raise
-        if not self.trail.files and self.trail.gone and self.trail.deletions_over(now, QUIET):
-            changes += self._forgotten(store)
-        return changes
-
-    def _follow_model(self, store: Forgetting) -> None:
-        """Go on with the library's model, which picto reembed may have changed."""
-        spec = store.spec()
-        if spec is None:
-            raise StoreError(
-                f"{shown(self.path)} no longer says which model its embeddings are of", "picto info --check"
-            )
-        if (spec.id, spec.revision) != (self.model.spec.id, self.model.spec.revision):
-            self.progress.say(f"the library holds embeddings of {spec.id} now")
-            self.model = choose("auto", spec, self.model.device, self.progress)
-
-    def _indexed(self, store: Forgetting, targets: Sequence[Target]) -> list[Change]:
-        """Index these files; what that changed."""
-        before, last = _held(store, targets), store.last_file()
-        report = run(store.db, self.path, targets, self.model, self.options, self.progress)
-        changes = []
-        for path, (known, images) in _held(store, targets).items():
-            old = before.get(path)
-            contents = [content_id for _, _, content_id in old[1]] if old else []
-            if contents == [content_id for _, _, content_id in images]:
-                continue
-            event = "changed" if contents else "moved" if known.file_id <= last and old is None else "new"
-            changes += [Change(event=event, path=_paged(path, page), image_id=i) for i, page, _ in images]
-        for skipped in report.skipped:
-            if skipped.reason != "not an image":
-                changes.append(Change(event="skipped", path=skipped.path, reason=skipped.reason))
-        if report.interrupted:
-            self.stop.set()
-        return changes
-
-    def _forgotten(self, store: Forgetting) -> list[Change]:
-        """Forget what is gone, unless it is so much that a disk may be missing."""
-        gone: dict[str, Known] = {}
-        for path in self.trail.take_gone():
-            try:
-                known = store.lookup(path) if is_gone(path) else None
-            except OSError:
-                continue
-            if known is not None:
-                gone[path] = known
-        with_images = sum(known.images > 0 for known in gone.values())
-        everything = store.count_known(list(self.roots))
-        if with_images > _FEW and too_many(with_images, everything):
-            self.progress.say(
-                f"{with_images:,} of {everything:,} files went at once, and stay in the library: picto prune --yes"
-                " forgets them"
-            )
+            self._wait_for_server(exc)
             return []
-        ids = [known.file_id for known in gone.values()]
-        images = store.images_of(ids)
-        changes = [
-            Change(event="gone", path=_paged(path, page), image_id=image_id)
-            for path, known in gone.items()
-            for image_id, page, _ in images.get(known.file_id, [])
-        ]
-        try:
-            with claimed(self.path, self.roots):
-                store.require_roots(self.roots)
-                for _ in store.forget(ids):
-                    pass
-                store.drop_empty_folders(list(self.roots))
-        except TakenError:
-            self.trail.gone.update(gone)
-            raise
-        return changes
+        self._told, self._pause = "", 0.0
+        return self.batch.told()
+
+    def _wait_for_server(self, exc: AwayError) -> None:
+        """Try again after a while, longer each time, and look for all that happened until then."""
+        if not self._away:
+            self.progress.say(f"{exc}: waiting for it to come back")
+        self._away, self._pause = True, min(2 * self._pause or 1, _LONGEST)
+        self._not_before = time.monotonic() + self._pause
+        for root in self.presence.here:
+            self.trail.note(root)
 
 
-def _held(store: Forgetting, targets: Sequence[Target]) -> dict[str, tuple[Known, list[tuple[int, int, int]]]]:
-    """Full path → what the library has of each of these files that it knows."""
-    found: dict[str, Known] = {}
-    for target in targets:
-        assert target.root_id is not None
-        folder_id = store.folder_id(target.root_id, target.folder, create=False)
-        for name in sorted(target.only or ()):
-            known = None if folder_id is None else store.file_at(folder_id, name)
-            if known is not None:
-                found[os.path.join(target.root, target.folder, name)] = known
-    images = store.images_of([known.file_id for known in found.values()])
-    return {path: (known, images.get(known.file_id, [])) for path, known in found.items()}
-
-
-def _paged(path: str, page: int) -> str:
-    return f"{path}#page={page}" if page else path
+def _stopped(exc: BaseException | None) -> bool:
+    """Whether somebody asked to stop while this error came about: who waited on would not have heard it."""
+    while exc is not None and not isinstance(exc, KeyboardInterrupt):
+        exc = exc.__cause__ or exc.__context__
+    return exc is not None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import time
 from contextlib import closing
 from pathlib import Path
 
 from libraries import clustered
 from program import run
-from stores import library_name
+from stores import library_name, postgres
 from test_lance_nearest import DIM, add, fill, nearest
 
 import pictocli
@@ -45,6 +46,33 @@ def test_postgresql(tmp_path: Path) -> None:
     with closing(connect(name)) as db:
         assert nearest(db, vectors[0], "common", exact=True) == before
     assert run("--db", name, "compact").code == 0
+
+
+def test_postgresql_is_compacted_by_its_owner_only(tmp_path: Path) -> None:
+    """The server would warn a reader of each table, and leave it as it is."""
+    name = library_name("postgresql", tmp_path)
+    connect(name, create=True).close()
+    reader = name.replace("picto@", "compactor@")
+    postgres().execute(
+        "CREATE ROLE compactor LOGIN; GRANT USAGE ON SCHEMA picto TO compactor;"
+        " GRANT SELECT ON ALL TABLES IN SCHEMA picto TO compactor", name
+    )  # fmt: skip
+    assert run("--db", reader, "compact", "--dry-run").code == 0
+    refused = run("--db", reader, "compact")
+    assert (refused.code, refused.out) == (3, b"")
+    assert re.fullmatch(
+        r"error: you may not compact \S+: its tables belong to picto\n\nhint: .*the user who made it, or a member.*\n",
+        refused.err,
+    )
+    postgres().execute("GRANT picto TO compactor", name)
+    assert run("--db", reader, "compact").code == 0
+    postgres().execute("ALTER ROLE compactor SET default_transaction_read_only = on", name)
+    assert run("--db", reader, "compact", "--dry-run").code == 0
+    vacuumed = "SELECT max(last_vacuum) FROM pg_stat_all_tables WHERE schemaname = 'picto'"
+    before = postgres().execute(vacuumed, name)
+    refused = run("--db", reader, "compact")
+    assert (refused.code, "error: cannot write" in refused.err, "read_only is on" in refused.err) == (3, True, True)
+    assert postgres().execute(vacuumed, name) == before
 
 
 def test_a_file_is_for_vacuum(tmp_path: Path) -> None:

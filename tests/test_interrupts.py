@@ -136,3 +136,16 @@ def test_a_programs_own_handler_stays_to_the_end() -> None:
     ending()
     os.kill(os.getpid(), signal.SIGTERM)
     assert seen == [signal.SIGTERM]
+
+
+def test_an_error_tells_that_one_was_waiting() -> None:
+    """Whoever goes on after it would not stop otherwise."""
+
+    @held()
+    def work() -> None:
+        ctrl_c()
+        raise OSError("gone")
+
+    with pytest.raises(OSError, match="gone") as failed:
+        work()
+    assert isinstance(failed.value.__cause__, KeyboardInterrupt)

@@ -17,6 +17,7 @@ import pictocli
 from pictocli import brain, sqlite
 from pictocli.catalog import Catalog
 from pictocli.errors import (
+    AwayError,
     ModelError,
     ModelMismatchError,
     NotFoundError,
@@ -90,6 +91,7 @@ def test_the_tree_of_errors() -> None:
         StoreError: (PictoError, 3),
         ModelMismatchError: (StoreError, 3),
         TakenError: (StoreError, 3),
+        AwayError: (StoreError, 3),
         ModelError: (PictoError, 3),
         UnreadableError: (PictoError, 3),
     }

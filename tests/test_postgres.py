@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from urllib.parse import quote
 
 import numpy as np
 import program
+import psycopg
 import pytest
 from checkpoints import save_siglip2
 from forked import picto
@@ -27,13 +29,14 @@ from libraries import clustered, require_exact_threshold
 from numpy.typing import NDArray
 from pictures import scene
 from program import run
+from psycopg import errors
 from servers import unused_port
 from stores import PASSWORD, fresh, postgres, start, stripped
 
 import pictocli
 from pictocli.conditions import compared
-from pictocli.databases import connect
-from pictocli.errors import StoreError, TakenError
+from pictocli.databases import connect, translated
+from pictocli.errors import AwayError, StoreError, TakenError
 from pictocli.expressions import parse
 from pictocli.fields import Fields
 from pictocli.filerows import FileRow, PageRow
@@ -729,6 +732,113 @@ def test_what_cannot_be_used_says_why_and_what_to_do(
         assert remedy in hint
         assert PASSWORD not in ran.err
         assert quote(PASSWORD, safe="") not in ran.err
+
+
+@pytest.fixture
+def role() -> str:
+    """A role that owns nothing and may log in. It stays, as do the libraries that name it."""
+    name = f"role{next(NUMBERS)}"
+    postgres().execute(f"CREATE ROLE {name} LOGIN")
+    return name
+
+
+def test_who_owns_the_schema_may_make_a_library_in_it(role: str) -> None:
+    name = fresh()
+    mine = name.replace("picto@", f"{role}@")
+    postgres().execute("CREATE EXTENSION vector", name)
+    with pytest.raises(StoreError, match=r"may not make .*: permission denied for database") as refused:
+        connect(mine, create=True)
+    assert "CREATE on the database" in str(refused.value.hint)
+    postgres().execute(f"CREATE SCHEMA picto AUTHORIZATION {role}", name)
+    with contextlib.closing(connect(mine, create=True)) as db:
+        one_image(db)
+    assert postgres().execute("SELECT count(*) FROM picto.image", name) == [(1,)]
+
+
+def test_who_may_not_do_something_is_told_what_it_takes(role: str) -> None:
+    name = fresh()
+    mine = name.replace("picto@", f"{role}@")
+    with connect_to(name) as db:
+        one_image(db)
+    for granted, wanting in [
+        ("SELECT 1", "permission denied for schema picto"),
+        (f"GRANT USAGE ON SCHEMA picto TO {role}", "permission denied for table library"),
+    ]:
+        postgres().execute(granted, name)
+        with pytest.raises(StoreError, match=f"the user may not .*: {wanting}") as refused:
+            connect(mine, readonly=True)
+        assert "USAGE on its schema and SELECT" in str(refused.value.hint)
+        assert "primary" not in str(refused.value.hint)
+    postgres().execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA picto TO {role}", name)
+    with pictocli.open(mine) as library:
+        assert library.info().images == 1
+        assert [image.image_id for image in library.by_similarity(1, 0, folder_path="/")] == []
+        assert library.show(1).filename == "a.png"
+    postgres().execute(f"GRANT ALL ON ALL TABLES IN SCHEMA picto TO {role}", name)
+    with connect_to(mine) as db, pytest.raises(StoreError, match="the user may not") as refused, translated(mine):
+        SqliteStore(db).add_root("/s", "s")  # a new dataset makes a table
+    assert "the user who made it" in str(refused.value.hint)
+
+
+def test_what_a_member_of_the_role_adds_is_the_owner_s_to_keep(role: str) -> None:
+    name = fresh()
+    with connect_to(name) as db:
+        one_image(db)
+    postgres().execute(f"GRANT picto TO {role}")
+    with connect_to(name.replace("picto@", f"{role}@")) as db:
+        SqliteStore(db).add_root("/s", "s")
+    owners = "SELECT DISTINCT tableowner::text FROM pg_tables WHERE schemaname = 'picto'"
+    assert postgres().execute(owners, name) == [("picto",)]
+
+
+def test_a_limit_of_idle_time_is_told_as_one(role: str) -> None:
+    name = fresh()
+    connect(name, create=True).close()
+    postgres().execute(f"GRANT picto TO {role}; ALTER ROLE {role} SET idle_session_timeout = '50ms'")
+    mine = name.replace("picto@", f"{role}@")
+    with connect_to(mine) as db:
+        until = time.monotonic() + 20
+        asked = f"SELECT count(*) FROM pg_stat_activity WHERE usename = '{role}'"
+        while postgres().execute(asked) != [(0,)]:
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        with (
+            pytest.raises(StoreError, match=r"has stopped a question.*idle-session timeout") as ended,
+            translated(mine),
+        ):
+            db.execute("SELECT 1").fetchall()
+    assert ended.value.hint == "let its limits of time be longer"
+    assert not isinstance(ended.value, AwayError)
+
+
+@pytest.mark.parametrize(
+    ("error", "away"),
+    [
+        (errors.AdminShutdown("breche Verbindung ab aufgrund von Anweisung des Administrators"), True),
+        (errors.CannotConnectNow("das Datenbanksystem startet"), True),
+        (psycopg.OperationalError("server closed the connection unexpectedly"), True),
+        (psycopg.OperationalError("connection failed: Connection refused"), True),
+        (psycopg.OperationalError("failed to resolve host 'db'"), True),
+        (psycopg.OperationalError("connection failed: FATAL:  sorry, too many clients already"), True),
+        (psycopg.OperationalError("connection failed: session is read-only"), True),
+        (psycopg.OperationalError('connection failed: FATAL:  database "photos" does not exist'), False),
+        (psycopg.OperationalError('connection failed: FATAL:  password authentication failed for user "me"'), False),
+        (psycopg.OperationalError("connection failed: server does not support SSL"), False),
+        (psycopg.ProgrammingError("the query has 1 placeholder but 2 parameters were passed"), False),
+        (errors.ReadOnlySqlTransaction("cannot execute INSERT in a read-only transaction"), False),
+    ],
+    ids=str,
+)
+def test_a_server_that_is_away_is_told_from_one_that_refuses(error: psycopg.Error, away: bool) -> None:
+    with pytest.raises(StoreError) as told, translated("postgresql://me@db/photos"):
+        raise error
+    assert isinstance(told.value, AwayError) == away
+
+
+def test_what_the_driver_says_of_a_lost_connection_is_said_by_nobody_else() -> None:
+    code = "import logging, pictocli.scale.postgres.engine\nlogging.getLogger('psycopg').warning('error ignored')"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert ran.stderr == b""
 
 
 @pytest.mark.parametrize("package", ["psycopg"])

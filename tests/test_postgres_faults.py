@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,10 +22,14 @@ from forked import picto
 from pictures import scene
 from program import environment
 from stores import PASSWORD, Server, fresh, start
+from test_watching import Said, Watching, picture
 
 import pictocli
 from pictocli.databases import connect
-from pictocli.errors import StoreError
+from pictocli.errors import AwayError, StoreError
+from pictocli.forgetting import Forgetting
+from pictocli.interrupts import held
+from pictocli.sqlite import SqliteStore
 
 COUNT = 20
 _PATIENCE = 60  # seconds that a run may take to write its first pictures
@@ -288,3 +294,139 @@ def test_an_index_that_was_being_made_when_the_server_died_is_made_again(server:
     assert building.wait() != 0
     server.start()
     assert [valid for *_, valid in server.execute(INDEXES, database)] == [False]
+
+
+# -- watch ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def watched(server: Server, pictures: list[Path], model: str, tmp_path: Path) -> Iterator[Watching]:
+    """A folder of 20 pictures that is being watched, one picture a batch of the model's."""
+    shutil.copytree(pictures[0], tmp_path / "w")
+    seen = Watching(fresh(server), tmp_path / "w", model=model, batch_size=1)
+    yield seen
+    seen.end()
+
+
+def added(seen: Watching, *names: str) -> None:
+    """Put pictures into the folder at once."""
+    beside = seen.root.with_name("beside")
+    beside.mkdir()
+    for at, name in enumerate(names):
+        picture(beside / name, 7000 + at)
+    beside.rename(seen.root / "more")
+
+
+def told_of_the_server(seen: Watching) -> list[str]:
+    return [line for line in seen.said.lines if "waiting for it to come back" in line or line.endswith(" is back")]
+
+
+def test_watch_waits_for_a_server_that_is_away_and_catches_up(server: Server, watched: Watching) -> None:
+    server.kill()
+    added(watched, "a.png")
+    watched.heard("waiting for it to come back")
+    (watched.root / "00.png").unlink()
+    time.sleep(1.5)  # it tries again, and says nothing of it
+    assert len(told_of_the_server(watched)) == 1
+    server.start()
+    watched.expect("new more/a.png", "gone 00.png")
+    assert len(told_of_the_server(watched)) == 2
+    name = watched.library.path
+    assert watched.said.lines[-1] == f"the server of {name} is back"
+    assert server.execute("SELECT count(*) FROM picto.image", name) == [(COUNT,)]
+    picture(watched.root / "after.png", 7100)
+    watched.expect("new after.png")
+
+
+def test_watch_does_a_batch_again_that_lost_its_server(
+    server: Server, watched: Watching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, forget, died = SqliteStore.write, Forgetting.forget, list[str]()
+
+    def writes(store: SqliteStore, *rows: Any) -> None:
+        write(store, *rows)
+        if not died:
+            died.append("after the first of three was stored")
+            server.kill()
+
+    def forgets(store: Forgetting, files: Any) -> Iterator[int]:
+        yield from forget(store, files)
+        if len(died) == 1:
+            died.append("after a file was forgotten")
+            server.kill()
+
+    monkeypatch.setattr(SqliteStore, "write", writes)
+    monkeypatch.setattr(Forgetting, "forget", forgets)
+    added(watched, "a.png", "b.png", "c.png")
+    watched.heard("waiting for it to come back")
+    server.start()
+    watched.expect("new more/a.png", "new more/b.png", "new more/c.png")
+    (watched.root / "00.png").unlink()
+    until = time.monotonic() + _PATIENCE
+    while len(told_of_the_server(watched)) < 3:
+        assert time.monotonic() < until, watched.said.lines
+        time.sleep(0.02)
+    server.start()
+    watched.expect("gone 00.png")
+    name = watched.library.path
+    assert server.execute("SELECT count(*), count(DISTINCT content_id) FROM picto.image", name) == [(COUNT + 2,) * 2]
+    with pictocli.open(name) as library:
+        assert library.check() == []
+
+
+def test_watch_ends_where_waiting_would_not_help(
+    server: Server, pictures: list[Path], model: str, tmp_path: Path
+) -> None:
+    shutil.copytree(pictures[2], tmp_path / "w")
+    seen = Watching(fresh(server), tmp_path / "w", model=model)
+    server.execute(f"DROP DATABASE {seen.library.path.rpartition('/')[2]} WITH (FORCE)")
+    added(seen, "a.png")
+    seen.thread.join(_PATIENCE)
+    (failed,) = seen.failed
+    assert "there is no database" in str(failed)
+    assert told_of_the_server(seen) == []
+
+
+class Stopping(Said):
+    """Presses Ctrl-C a moment after it is said that the server is waited for."""
+
+    def say(self, message: str) -> None:
+        super().say(message)
+        if "waiting for it" in message:
+            threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+
+@pytest.fixture
+def _pythons_own_handler() -> Iterator[None]:
+    """A shell that starts the tests in the background has them ignore Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_pythons_own_handler")
+@pytest.mark.parametrize("when", ["waiting", "storing"])
+def test_ctrl_c_ends_a_watch_whose_server_is_away(
+    when: str, server: Server, pictures: list[Path], model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it waits, and while it stores what the server no longer takes."""
+    root, said = tmp_path / "w", Stopping()
+    shutil.copytree(pictures[2], root)
+
+    def caught_up(_: object) -> None:
+        picture(root / "new.png", 7200)
+        if when == "waiting":
+            server.kill()
+        else:
+            monkeypatch.setattr(SqliteStore, "write", writes)
+
+    def writes(*_: Any) -> None:
+        with held():
+            os.kill(os.getpid(), signal.SIGINT)
+            raise AwayError("the server is away")
+
+    library = pictocli.open(fresh(server), progress=said)
+    batches = library.watch([root], caught_up=caught_up, model=model, device="cpu", workers=0)
+    with pytest.raises(AwayError) if when == "storing" else contextlib.nullcontext():
+        assert list(batches) == []
+    assert len(said.lines) == (when == "waiting")

@@ -134,8 +134,14 @@ def _create(server: psycopg.Connection[Any], where: Target) -> None:
         if _version(server, where) is not None:
             return  # another process was faster
         extension = _extension(server, where)
-        server.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(where.schema)}".encode())
-        make(server, where, extension)
+        try:
+            # Where it is there, the server would want CREATE on the database all the same.
+            if not server.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", (where.schema,)).fetchone():
+                server.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(where.schema)}".encode())
+            make(server, where, extension)
+        except errors.InsufficientPrivilege as exc:
+            hint = "making one takes a schema of your own there, or CREATE on the database"
+            raise StoreError(f"you may not make {shown(where.name)}: {exc.diag.message_primary}", hint) from exc
 
 
 def _extension(server: psycopg.Connection[Any], where: Target) -> str:

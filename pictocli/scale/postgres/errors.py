@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import psycopg
 from psycopg import errors
 
-from pictocli.errors import DamagedError, StoreError, TakenError
+from pictocli.errors import AwayError, DamagedError, StoreError, TakenError
 from pictocli.scale.postgres.opening import NAMED, password_of, shown
 
 __all__ = ["translated"]
@@ -17,7 +17,13 @@ _ENDED = (
     "closed the connection", "terminating", "connection is lost", "is closed", "connection has been closed",
     "shutting down", "starting up", "eof detected", "reset by peer", "broken pipe",
 )  # fmt: skip
+_BUSY = ("too many clients", "too many connections", "connection slots", "session is read-only")
 _AGAIN = "run the same command again when it is back: what was stored stays"
+_LIMITS = (errors.QueryCanceled, errors.IdleInTransactionSessionTimeout, errors.IdleSessionTimeout)
+_MAY = (
+    "GRANT USAGE on its schema and SELECT on its tables is enough to read; whoever writes is the user who made it, or a"
+    " member of that role"
+)
 
 
 @contextlib.contextmanager
@@ -33,15 +39,19 @@ def _told(exc: psycopg.Error, name: str) -> StoreError:
     library, said = shown(name), _said(exc, name)
     if isinstance(exc, (errors.LockNotAvailable, errors.DeadlockDetected, errors.SerializationFailure)):
         return TakenError(f"{library} is locked by another program", "try again when it has finished")
-    if isinstance(exc, (errors.ReadOnlySqlTransaction, errors.InsufficientPrivilege)):
+    if isinstance(exc, errors.ReadOnlySqlTransaction):
         return StoreError(f"cannot write {library}: {said}", "name a primary server, and a user who may write there")
+    if isinstance(exc, errors.InsufficientPrivilege):
+        return StoreError(f"the user may not do this with {library}: {said}", _MAY)
     if isinstance(exc, (errors.DiskFull, errors.OutOfMemory, errors.ProgramLimitExceeded)):
         return StoreError(
             f"no space left for {library}: {said}", "free some space there and run the same command again"
         )
     if isinstance(exc, (errors.TooManyConnections, errors.CannotConnectNow)):
-        return StoreError(f"the server of {library} takes no connection just now: {said}", "try again in a while")
-    if isinstance(exc, (errors.QueryCanceled, errors.IdleInTransactionSessionTimeout)):
+        return AwayError(f"the server of {library} takes no connection just now: {said}", "try again in a while")
+    if isinstance(exc, (errors.AdminShutdown, errors.CrashShutdown)):  # in whatever language it says so
+        return AwayError(f"the server of {library} ended the connection", _AGAIN)
+    if isinstance(exc, _LIMITS):
         return StoreError(f"the server of {library} has stopped a question: {said}", "let its limits of time be longer")
     if isinstance(exc, (errors.DataCorrupted, errors.IndexCorrupted)):
         return StoreError(f"{library} is damaged on its server: {said}", "ask who keeps the server for a backup")
@@ -68,14 +78,16 @@ def _unreached(library: str, said: str) -> StoreError:
     if "role" in low and "does not exist" in low:
         return StoreError(f"the server of {library} does not know the user: {said}", "createuser makes one there")
     if "could not translate host name" in low or "resolve" in low:
-        return StoreError(f"the server of {library} cannot be found: {said}", "check the name of its host")
+        return AwayError(f"the server of {library} cannot be found: {said}", "check the name of its host")
     if any(sign in low for sign in ("refused", "timeout", "timed out", "no such file", "unreachable", "no route")):
-        return StoreError(
+        return AwayError(
             f"the server of {library} cannot be reached: {said}",
             "check that it runs, its host and port; what was stored stays",
         )
     if any(sign in low for sign in _ENDED):
-        return StoreError(f"the server of {library} ended the connection", _AGAIN)
+        return AwayError(f"the server of {library} ended the connection", _AGAIN)
+    if any(sign in low for sign in _BUSY):
+        return AwayError(f"the server of {library} takes no connection just now: {said}", "try again in a while")
     return StoreError(f"the server of {library} cannot be used: {said}", _AGAIN)
 
 

@@ -6,6 +6,7 @@ own are `schema`, which is `picto` unless given, and `vectors`: `float16`, or `f
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import socket
@@ -27,6 +28,8 @@ __all__ = ["NAMED", "Target", "open_server", "password_of", "settle", "shown", "
 
 NAMED = "postgresql://USER@HOST/DATABASE, where special signs of a password are written as %40 and the like"
 """How a library is named."""
+
+logging.getLogger("psycopg").addHandler(logging.NullHandler())  # what it says of a lost connection, our errors say
 
 _VECTORS = {"float16": "halfvec", "float32": "vector"}
 _LEAST = (0, 8)  # of pgvector: the first whose indexes go on until enough images pass

@@ -53,6 +53,8 @@ BEGIN
   IF to_regclass(format('%I.%I', TG_TABLE_SCHEMA, 'point_' || new.id)) IS NULL THEN
     EXECUTE format('CREATE TABLE %I (LIKE point INCLUDING ALL) WITH (toast_tuple_target = 8160)', 'point_' || new.id);
     EXECUTE format('ALTER TABLE point ATTACH PARTITION %I FOR VALUES IN (%s)', 'point_' || new.id, new.id);
+    EXECUTE format('ALTER TABLE %I OWNER TO %I', 'point_' || new.id, (SELECT pg_get_userbyid(relowner) FROM pg_class
+      WHERE oid = 'point'::regclass));  -- not of a member of its role: whoever indexes or vacuums it owns it
   END IF;
   RETURN NULL;
 END $$;
