@@ -23,10 +23,11 @@ _SLOT = 16  # bytes, the number of the process that has locked them; slot 0 is t
 
 
 @contextlib.contextmanager
-def claimed(path: str, roots: Mapping[int, str] | None = None) -> Iterator[None]:
+def claimed(path: str, roots: Mapping[int, str] | None = None, told: str | None = None) -> Iterator[None]:
     """Be the only process to change these roots (id → path) of the database at `path`, or any of it, in this block.
 
-    Raises TakenError naming the process that does already. Where the operating system has no locks, nobody is held off.
+    told: the library's name for a person, where that is not `path`. Raises TakenError naming the process that does
+    already. Where the operating system has no locks, nobody is held off.
     """
     if fcntl is None:
         yield
@@ -34,11 +35,11 @@ def claimed(path: str, roots: Mapping[int, str] | None = None) -> Iterator[None]
     beside = os.path.realpath(path) + "-claims"
     file = _opened(beside)
     try:
-        _claim(file, path, roots)
+        _claim(file, told or path, roots)
         while not _is_at(file, beside):  # its last user has just removed it
             os.close(file)
             file = _opened(beside)
-            _claim(file, path, roots)
+            _claim(file, told or path, roots)
         yield
     finally:
         if _lock(file, 0, 0) and _is_at(file, beside):  # nobody else has a claim; nor on another file of this name
@@ -60,12 +61,12 @@ def _is_at(file: int, path: str) -> bool:
     return False
 
 
-def _claim(file: int, path: str, roots: Mapping[int, str] | None) -> None:
+def _claim(file: int, name: str, roots: Mapping[int, str] | None) -> None:
     """Lock the slots of `roots`, or all there may ever be. Raises TakenError when another process has one."""
     if roots is None:
         if not _lock(file, 0, 0):
             slots = range(os.fstat(file).st_size // _SLOT)
-            raise _taken(path, file, next((slot for slot in slots if not _lock(file, slot)), 0))
+            raise _taken(name, file, next((slot for slot in slots if not _lock(file, slot)), 0))
         _sign(file, 0)
     for root_id, root in (roots or {}).items():
         if not _lock(file, root_id):

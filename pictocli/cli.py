@@ -166,8 +166,10 @@ def _run(arguments: Sequence[str]) -> int:
     except click.UsageError as exc:
         terminal.error(_usage(exc))
         return 2
-    except SystemExit:  # click and rich leave by it when the pipe has closed
-        _hush()
+    except SystemExit as exc:
+        if not isinstance(exc.__context__, BrokenPipeError):
+            raise
+        _hush()  # click and rich leave by it when the pipe has closed
         return 0
     except KeyboardInterrupt:
         return 130

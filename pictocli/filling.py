@@ -199,8 +199,8 @@ def _index_there(
     options: IndexOptions, progress: Progress,
 ) -> IndexReport:  # fmt: skip
     """As `_index`, on the nodes of a Ray cluster."""
-    held_model(path)  # what is wrong with the database is told before a cluster is asked for
-    with runner_of(address, device, workers, options.batch_size, progress) as runner:
+    new = held_model(path) is None  # tells what is wrong with the database; a new one is not made before all is there
+    with runner_of(address, device, workers, options.batch_size, progress, now=new) as runner:
         return _index(path, sources, dataset, name, device, replace(options, runner=runner, batch_size=None), progress)
 
 

@@ -71,11 +71,11 @@ class Indexer:
                 pending = list(self._candidates.pending(target))  # all, so that what is left can be told
                 if self.options.dry_run:
                     self.report.indexed = self._candidates.count
-                    continue
-                candidates = (candidate for folder in pending for candidate in self._candidates.of(folder))
-                for (work, page), result in self._decoded(candidates):
-                    self._take(work, page, result)
-                self._drain()  # a file of this target may be named again by the next one
+                elif pending:  # else no machine is asked for
+                    candidates = (candidate for folder in pending for candidate in self._candidates.of(folder))
+                    for (work, page), result in self._decoded(candidates):
+                        self._take(work, page, result)
+                    self._drain()  # a file of this target may be named again by the next one
         except KeyboardInterrupt:
             self.report.interrupted = True
             self._drain()

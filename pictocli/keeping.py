@@ -186,7 +186,7 @@ def vacuum(path: str, progress: Progress) -> VacuumReport:
     as it was. It takes as much room again, twice: for the new one, and for the log by which it can be undone.
     """
     started = time.perf_counter()
-    require_file(path, "vacuum", "a server keeps itself small")
+    require_file(path, "vacuum", "picto compact brings room back there")
     connect(path).close()  # tells what is no database, and brings an older one up to date
     beside = os.path.dirname(os.path.realpath(path))
     with translated(path), claimed(path):

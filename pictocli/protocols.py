@@ -69,9 +69,13 @@ class Calls(Protocol):
     count: of processes; machines: on which they are. limit: seconds that a call may take.
     """
 
-    count: int
-    machines: int
     limit: float
+
+    @property
+    def count(self) -> int: ...
+
+    @property
+    def machines(self) -> int: ...
 
     def submit(self, call: Callable[..., Any], *args: Any) -> Any:
         """Queue a call of a module-level function; what comes back is for `result`."""

@@ -38,20 +38,21 @@ def check_runner(
 
 @contextmanager
 def runner_of(
-    address: str | None, device: str, workers: int | None, batch_size: int | None, progress: Progress
+    address: str | None, device: str, workers: int | None, batch_size: int | None, progress: Progress, *, now: bool
 ) -> Iterator[Runner]:
-    """The nodes of a Ray cluster, for as long as the block lasts. Raises as `scale.ray.cluster.connected` does."""
-    from pictocli.scale.ray.cluster import connected
+    """The nodes of a Ray cluster, for as long as the block lasts. now: join it at once, not when it has work.
 
-    cluster = connected(address, workers, progress)
-    try:
-        from pictocli.scale.ray.runner import RayRunner  # imports Ray, which has been told by now how
+    Raises as `scale.ray.cluster.way_to` does.
+    """
+    from pictocli.scale.ray.cluster import way_to
 
-        runner = RayRunner(cluster, device, workers, batch_size, progress)
-    except BaseException:
-        cluster.close()
-        raise
+    join = way_to(address, workers, progress)
+    from pictocli.scale.ray.runner import RayRunner  # imports Ray, which has been told by now how
+
+    runner = RayRunner(join, device, workers, batch_size, progress)
     try:
+        if now:
+            runner.joined()
         yield runner
     finally:
         runner.close()

@@ -387,6 +387,14 @@ def test_a_broken_pipe_is_quiet_only_where_our_reader_has_gone(read: bool, code:
     assert (b"unexpected BrokenPipeError" in told) == read
 
 
+def test_another_exit_is_not_taken_for_a_closed_pipe() -> None:
+    program = (
+        "import sys; from pictocli.library import Library; from pictocli.cli import main\n"
+        "def show(*_): sys.exit(15)\nLibrary.show = show; main(['show', 'a.jpg'])"
+    )
+    assert subprocess.run([sys.executable, "-c", program], env=environment(), check=False).returncode == 15
+
+
 def test_many_references_are_answered_as_they_come(world: Path) -> None:
     with subprocess.Popen(
         [PICTO, "similar", "--stdin", "--limit", "1", "--db", str(world / "picto.db")],

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import shutil
 import struct
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,6 +33,7 @@ from pictocli.scale.lance.compact import Compaction  # noqa: E402
 from pictocli.scale.lance.copy import Copy  # noqa: E402
 from pictocli.scale.lance.head import HEAD, Cell  # noqa: E402
 from pictocli.scale.lance.place import place_of  # noqa: E402
+from pictocli.scale.lance.store import Store  # noqa: E402
 
 CONTENT = "INSERT INTO content VALUES(?, ?, 0, 0, 1, 1, ?, 1)"
 
@@ -245,6 +248,49 @@ def test_a_copy_that_cannot_be_put_away_is_told_by_its_own_name(opened: Callable
     path.mkdir()
     with pytest.raises(StoreError, match=f"^cannot write the working copy {path}: "):
         opened()
+
+
+@pytest.fixture
+def anybody() -> Iterator[Path]:
+    """A folder that may not be written while the test runs, though started as root."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "picto/lance").mkdir(parents=True)
+        root = os.geteuid() == 0
+        (Path(folder) / "picto/lance").chmod(0o500)
+        if root:
+            for path in (folder, f"{folder}/picto", f"{folder}/picto/lance"):
+                os.chown(path, 65534, 65534)
+            os.seteuid(65534)
+        try:
+            yield Path(folder)
+        finally:
+            if root:
+                os.seteuid(0)
+            (Path(folder) / "picto/lance").chmod(0o700)
+
+
+def test_a_copy_that_cannot_be_made_is_told_by_its_own_name(anybody: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another --db would not help."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(anybody))
+    place = place_of("lance:///tmp/library")
+    told = f"^cannot use the working copy {anybody}/picto/lance/.*: Permission denied$"
+    with pytest.raises(StoreError, match=told) as caught:
+        Copy(place, Store(place)).open()
+    assert "--db" not in str(caught.value.hint)
+    assert "XDG_CACHE_HOME" in str(caught.value.hint)
+
+
+def test_a_copy_that_finds_no_room_is_told_by_its_own_name(opened: Callable[..., Any], tmp_path: Path) -> None:
+    opened(create=True).close()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))  # less than a page, as on a disk that is full
+    try:
+        with pytest.raises(StoreError, match=f"^cannot use the working copy {tmp_path}/b/") as caught:
+            opened("b")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "--db" not in str(caught.value.hint)
+    assert "XDG_CACHE_HOME" in str(caught.value.hint)
 
 
 def test_who_waits_for_a_copy_is_told(opened: Callable[..., Any], name: str, monkeypatch: pytest.MonkeyPatch) -> None:

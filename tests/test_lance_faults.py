@@ -190,6 +190,9 @@ def test_a_prefix_may_have_any_name(in_bucket: str, tmp_path: Path, monkeypatch:
         with closing(connect(name, readonly=True)) as db:
             assert db.execute("SELECT value FROM meta").fetchall() == [(at,)]
         assert 1000 < size(name) < 9000
+    alone = size(names[1])
+    connect(f"{names[1]}/inner", create=True).close()
+    assert size(names[1]) == alone, "without another library that lies below"
     lost = place_of(names[0])
     bucket = s3fs.S3FileSystem(endpoint_url=os.environ["AWS_ENDPOINT_URL"])
     bucket.rm(unquote(lost.of("head")).removeprefix("s3://"), recursive=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -91,6 +93,65 @@ def test_what_lance_says_is_read_without_the_path(text: str, lost: bool, error: 
     assert beaten(place, OSError(text)) == lost
     with pytest.raises(error, match=sentence), told(place):
         raise OSError(text)
+
+
+VARIABLES = {
+    "no scheme": ("AWS_ENDPOINT_URL", "localhost:9000", "http://HOST:PORT"),
+    "password": ("AWS_ENDPOINT_URL_S3", "user:SECRET@minio.example:9000", "http://HOST:PORT"),
+    "password, scheme": ("AWS_ENDPOINT", "http://user:SECRET@minio.example", "http://HOST:PORT"),
+    "no host": ("AWS_ENDPOINT", "http://", "http://HOST:PORT"),
+    "no port": ("AWS_ENDPOINT_URL", "http://127.0.0.1:99999", "http://HOST:PORT"),
+    "blank": ("AWS_ENDPOINT_URL", "http://127.0.0.1 ", "http://HOST:PORT"),
+    "empty": ("AWS_ENDPOINT_URL", "", "unset it"),
+    "region": ("AWS_REGION", "us east", "us-east-1"),
+    "key": ("AWS_ACCESS_KEY_ID", "SECRET\nx", "set it without"),
+    "token": ("AWS_SESSION_TOKEN", "SECRET\n", "set it without"),
+}
+
+
+@pytest.mark.parametrize(("variable", "value", "hint"), VARIABLES.values(), ids=VARIABLES)
+def test_a_variable_by_which_lance_would_panic_is_refused(
+    variable: str, value: str, hint: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for name in [each for each in os.environ if each.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(StoreError, match=f"^{variable} ") as caught:
+        databases.connect("lance+s3://pictures/library")
+    assert hint in str(caught.value.hint)
+    assert "SECRET" not in f"{caught.value} {caught.value.hint}"
+    assert capfd.readouterr().err == "", "of Rust"
+
+
+@pytest.mark.parametrize(
+    "address", ["http://127.0.0.1:9000", "https://[::1]:9000/a", "HTTPS://s3.example", "http://a_b"]
+)
+def test_an_address_of_object_storage_is_taken(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [each for each in os.environ if each.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "")
+    monkeypatch.setenv("AWS_ENDPOINT", address)
+    options = place_of("lance+s3://pictures/library").options
+    assert options is not None
+    assert options["aws_endpoint"] == address
+    assert ("allow_http" in options) == address.startswith("http:")
+
+
+def test_a_panic_is_told_in_one_sentence() -> None:
+    panic = type("PanicException", (BaseException,), {})  # as Rust's, which no module has
+    with pytest.raises(StoreError, match=r"cannot be read or written: called unwrap\(\)"), told(place_of("lance:///a")):
+        raise panic("called unwrap()")
+    with pytest.raises(KeyboardInterrupt), told(place_of("lance:///a")):
+        raise KeyboardInterrupt
+
+
+def test_another_program_is_started_without_a_word_of_forks() -> None:
+    """Ray starts its processes so, by a function that is called between fork and exec."""
+    script = (
+        "import subprocess, pictocli.scale.lance.place\nsubprocess.run(['true'], preexec_fn=lambda: None, check=True)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
 
 
 @pytest.mark.parametrize(

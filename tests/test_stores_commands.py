@@ -213,6 +213,8 @@ def test_what_is_for_files_says_so(command: str, store: str, shell: Shell) -> No
             f"! error: picto {command.split()[0]} is for libraries in a file, and /W/picto.db is none"
         )
         assert told.endswith("= 2")
+        if command == "vacuum":
+            assert "hint: picto compact brings room back there" in told
 
 
 PAGES = [

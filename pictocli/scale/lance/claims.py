@@ -16,8 +16,9 @@ from pictocli.errors import StoreError, TakenError
 from pictocli.scale.lance.head import LEASE, Cell, State, holder_of, is_dead, signature
 from pictocli.scale.lance.place import Place
 
-__all__ = ["claimed_in_bucket"]
+__all__ = ["CLAIMS", "claimed_in_bucket"]
 
+CLAIMS = "claims"  # the cell that has them
 _ALL = "0"  # stands for the whole library; no root has this id
 _BEAT = LEASE / 4  # s
 
@@ -28,7 +29,7 @@ def claimed_in_bucket(place: Place, roots: Mapping[int, str] | None) -> Iterator
 
     Raises TakenError that names the process that does already.
     """
-    cell, token, over = Cell(place, "claims"), uuid.uuid4().hex, threading.Event()
+    cell, token, over = Cell(place, CLAIMS), uuid.uuid4().hex, threading.Event()
     if not cell.is_there():
         cell.create({})
     wanted = {_ALL: place.name} if roots is None else {str(root_id): path for root_id, path in roots.items()}

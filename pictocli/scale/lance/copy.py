@@ -8,6 +8,7 @@ only the inverted table of tags follows from the images here.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -68,8 +69,9 @@ class Copy:
                     raise
                 spoiled = False
             except StoreError as exc:
-                if spoiled or isinstance(exc.__cause__, apsw.FullError):
-                    raise
+                cause = exc.__cause__
+                if spoiled or isinstance(cause, apsw.FullError):
+                    raise (exc if cause is None else _of_file(self.place, cause)) from cause
                 spoiled = True
 
     def close(self) -> None:
@@ -126,17 +128,25 @@ def of_copy(place: Place) -> Iterator[None]:
     """Tell errors of a copy's file as such, and have a copy that is found to be spoiled made anew the next time."""
     try:
         yield
-    except (apsw.CorruptError, apsw.NotADBError) as exc:
-        path = _path(place)
+    except (
+        apsw.CorruptError, apsw.NotADBError, apsw.FullError, apsw.CantOpenError, apsw.PermissionsError, apsw.IOError
+    ) as exc:  # fmt: skip
+        raise _of_file(place, exc) from exc
+
+
+def _of_file(place: Place, exc: BaseException) -> StoreError:
+    """What is said of an error of a copy's file."""
+    path = _path(place)
+    if isinstance(exc, apsw.CorruptError | apsw.NotADBError):
         with contextlib.suppress(OSError):
             Path(path + _BAD).touch(mode=0o600)
         hint = "run the same command again: the copy is made anew"
-        raise StoreError(f"the working copy {path} of {place.name} is spoiled", hint) from exc
-    except apsw.FullError as exc:
+        return StoreError(f"the working copy {path} of {place.name} is spoiled", hint)
+    if isinstance(exc, apsw.FullError) or (isinstance(exc, OSError) and exc.errno == errno.ENOSPC):
         hint = "free some space and run the same command again, or let XDG_CACHE_HOME name another folder"
-        raise StoreError(f"no space left for the working copy {_path(place)}", hint) from exc
-    except (apsw.CantOpenError, apsw.PermissionsError, apsw.IOError) as exc:
-        raise StoreError(f"cannot use the working copy {_path(place)}: {exc}", _HINT) from exc
+        return StoreError(f"no space left for the working copy {path}", hint)
+    reason = exc.strerror if isinstance(exc, OSError) else exc
+    return StoreError(f"cannot use the working copy {path}: {reason}", _HINT)
 
 
 def keep_state(db: apsw.Connection, head: State, store: Store) -> None:

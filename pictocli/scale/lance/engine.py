@@ -17,7 +17,7 @@ from pictocli.errors import DamagedError, PictoError, StoreError
 from pictocli.migrations import MIGRATIONS
 from pictocli.protocols import Progress
 from pictocli.reports import CompactReport
-from pictocli.scale.lance.claims import claimed_in_bucket
+from pictocli.scale.lance.claims import CLAIMS, claimed_in_bucket
 from pictocli.scale.lance.connection import LanceConnection
 from pictocli.scale.lance.copy import of_copy
 from pictocli.scale.lance.head import HEAD, Cell
@@ -27,6 +27,7 @@ from pictocli.scale.lance.tables import TABLES
 __all__ = ["claimed", "compact", "connect", "exists", "full", "identity", "shown", "size", "translated"]
 
 _FORMAT = 1
+_OWN = tuple(f"{name}.lance" for name in (*TABLES, "gone", HEAD, CLAIMS))  # the folders that make a library
 
 
 def connect(name: str, *, create: bool = False, readonly: bool = False, page_size: int = 16384) -> LanceConnection:  # noqa: ARG001 - of files
@@ -59,7 +60,7 @@ def claimed(name: str, roots: Mapping[int, str] | None = None) -> Iterator[None]
         return
     if not os.path.isdir(place.folder):
         raise _missing(place)
-    with claims.claimed(os.path.join(place.folder, "library"), roots):
+    with claims.claimed(os.path.join(place.folder, "library"), roots, place.name):
         yield
 
 
@@ -109,20 +110,26 @@ def identity(name: str) -> object:
 
 
 def size(name: str) -> int:
-    """Bytes of all files of the library, also of those that no commit names any more."""
+    """Bytes of all files of the library's tables, also of those that no commit names any more."""
     place = place_of(name)
     if place.folder is None:
         return _size_in_bucket(place)
     total = 0
-    for folder, _, files in os.walk(place.folder):
-        for file in files:
-            with contextlib.suppress(OSError):  # a file may vanish meanwhile
-                total += os.stat(os.path.join(folder, file)).st_size
+    for table in _OWN:
+        for folder, _, files in os.walk(os.path.join(place.folder, table)):
+            for file in files:
+                with contextlib.suppress(OSError):  # a file may vanish meanwhile
+                    total += os.stat(os.path.join(folder, file)).st_size
     return total
 
 
 def _size_in_bucket(place: Place) -> int:
-    return sum(found.size or 0 for found in _in_bucket(place, recursive=True))
+    ours = tuple(f"{_path_in_bucket(place)}/{table}/" for table in _OWN)  # another library may lie below
+    return sum(found.size or 0 for found in _in_bucket(place, recursive=True) if found.path.startswith(ours))
+
+
+def _path_in_bucket(place: Place) -> str:
+    return unquote(place.uri.removeprefix("s3://"))
 
 
 def _in_bucket(place: Place, *, recursive: bool) -> list[Any]:
@@ -135,7 +142,7 @@ def _in_bucket(place: Place, *, recursive: bool) -> list[Any]:
         if "aws_region" in options:
             where["region"] = options["aws_region"]
         bucket = fs.S3FileSystem(connect_timeout=4, request_timeout=60, **where)
-        path = unquote(place.uri.removeprefix("s3://"))
+        path = _path_in_bucket(place)
         return list(bucket.get_file_info(fs.FileSelector(path, recursive=recursive, allow_not_found=True)))
 
 

@@ -6,9 +6,10 @@ import contextlib
 import os
 import posixpath
 import re
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlsplit
 
 from pictocli.errors import DamagedError, PictoError, StoreError, TakenError
 
@@ -17,6 +18,9 @@ os.environ.setdefault("LANCE_LOG", "error")  # read when it is imported; it warn
 try:
     import lance
     import pyarrow as pa
+
+    # It warns at every fork of this process, as when Ray starts its own: what is forked here runs another program.
+    warnings.filterwarnings("ignore", "lance is not fork-safe", UserWarning)
 except ImportError as missing:
     raise StoreError(
         f"libraries of Lance tables need the package {missing.name}", "pip install 'pictocli[lance]'"
@@ -35,6 +39,9 @@ _CREDENTIALS = ("credential", "no providers in chain", "imds")
 _FULL = ("no space left", "disk quota", "storage full")
 _NO_NAME = re.compile(r"[\0-\x1f\x7f\ud800-\udfff]")
 _BEATEN = ("conflict", "incompatible transaction", "too many concurrent writers")
+_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")  # the first that holds something counts
+_ENDPOINT = re.compile(r"https?://(\[[\da-f:.]+\]|[\w.-]+)(:\d{1,5})?(/[\w./~%-]*)?", re.ASCII | re.IGNORECASE)
+_NO_HEADER = re.compile(r"[\0-\x1f\x7f]")
 _LINE = re.compile(r"\S+\.rs:\d+:\d+")  # a place in Lance's own source, whose number may be that of an error
 
 
@@ -52,16 +59,20 @@ class Place:
 
     @property
     def options(self) -> dict[str, str] | None:
-        """What Lance is told of object storage, beside what it takes from AWS_*; None for a folder."""
+        """What Lance is told of object storage, beside what it takes from AWS_*; None for a folder.
+
+        Raises StoreError for what it would panic at.
+        """
         if self.folder is not None:
             return None
+        _check_variables()
         options = dict(_PATIENCE)
         if "AWS_REGION" not in os.environ and "AWS_DEFAULT_REGION" not in os.environ:
             options["aws_region"] = "us-east-1"
-        endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+        endpoint = _endpoint()[1]
         if endpoint:
             options["aws_endpoint"] = endpoint
-        if (endpoint or "").startswith("http://") and "AWS_ALLOW_HTTP" not in os.environ:
+        if endpoint.lower().startswith("http://") and "AWS_ALLOW_HTTP" not in os.environ:
             options["allow_http"] = "true"
         return options
 
@@ -89,6 +100,28 @@ def place_of(name: str) -> Place:
     return Place(f"lance+s3://{bucket}/{prefix}", f"s3://{bucket}/{quote(prefix)}", None)
 
 
+def _endpoint() -> tuple[str, str]:
+    """The variable that says where object storage is, and what it says; both empty when there is none."""
+    found = [(name, os.environ[name]) for name in _ENDPOINTS if name in os.environ]
+    return next((each for each in found if each[1]), found[0] if found else ("", ""))
+
+
+def _check_variables() -> None:
+    """Raise StoreError for a variable by which Lance panics. What it holds is not told: that may be a secret."""
+    name, endpoint = _endpoint()
+    with contextlib.suppress(ValueError):  # of a port beyond 65535
+        if _ENDPOINT.fullmatch(endpoint) and urlsplit(endpoint).port != 0:
+            name = ""
+    if name:
+        raise StoreError(f"{name} is no address of object storage", "write it as http://HOST:PORT, or unset it")
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        if not re.fullmatch(r"[\w-]*", os.environ.get(name, ""), re.ASCII):
+            raise StoreError(f"{name} names no region", "us-east-1 is one; storage that is not Amazon's takes any")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        if _NO_HEADER.search(os.environ.get(name, "")):
+            raise StoreError(f"{name} holds a line break or another control character", "set it without")
+
+
 @contextlib.contextmanager
 def told(place: Place) -> Iterator[None]:
     """Turn Lance's and Arrow's errors into a StoreError that a person can act on."""
@@ -98,6 +131,11 @@ def told(place: Place) -> Iterator[None]:
         raise
     except (OSError, ValueError, RuntimeError, pa.ArrowException) as exc:
         raise _said(place, exc) from exc
+    except BaseException as exc:
+        if type(exc).__name__ != "PanicException":  # of Rust: no module has the class, which is no Exception
+            raise
+        hint = "check the variables AWS_*" if place.folder is None else "run the same command again"
+        raise StoreError(f"{place.name} cannot be read or written: {' '.join(str(exc).split())[:200]}", hint) from exc
 
 
 def absent(place: Place, exc: Exception) -> bool:

@@ -13,8 +13,9 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pictocli
@@ -23,7 +24,7 @@ from pictocli.protocols import Progress
 from pictocli.records import HostWork
 from pictocli.scale.ray.head import Head, checked, probe
 
-__all__ = ["Cluster", "Node", "connected"]
+__all__ = ["Cluster", "Node", "way_to"]
 
 _ASKED = 60.0  # seconds in which every node says what it has: its first process imports Ray
 _STORE = 2**29  # bytes of a local cluster's object store: pictures on their way, 150 KB each
@@ -106,11 +107,11 @@ class Cluster:
             self._ray.shutdown()
 
 
-def connected(address: str | None, workers: int | None, progress: Progress) -> Cluster:
-    """Join the cluster at `address` (HOST:PORT), that of RAY_ADDRESS, or a new one on this machine of so many CPUs.
+def way_to(address: str | None, workers: int | None, progress: Progress) -> Callable[[], Cluster]:
+    """What joins the cluster at `address` (HOST:PORT), that of RAY_ADDRESS, or a new one here of so many CPUs.
 
-    Raises ValidationError for what is no address; PictoError when there is no cluster, when Ray, Python or picto are of
-    other versions there, when it has no node to work on, or when Ray is not installed.
+    Raises ValidationError for what is no address; PictoError when nothing answers there, or when Ray is not installed.
+    What it returns raises PictoError when Ray, Python or picto are of other versions there, or no node can work.
     """
     where = address or os.environ.get("RAY_ADDRESS") or "local"
     place = None if where == "local" else checked(where)
@@ -124,11 +125,14 @@ def connected(address: str | None, workers: int | None, progress: Progress) -> C
     ray = _imported()
     if place is not None:
         probe(place)
+    return partial(_joined, ray, where, place, workers, progress)
+
+
+def _joined(ray: Any, where: str, place: tuple[str, int] | None, workers: int | None, progress: Progress) -> Cluster:
     mine = not ray.is_initialized()
     if mine:
         progress.doing("joining the Ray cluster" if place else "starting Ray on this machine")
-        with _signals():
-            _join(ray, place, workers)
+        _join(ray, place, workers)
         progress.doing("")
     try:
         nodes = _nodes(ray, where)
@@ -156,15 +160,21 @@ def _imported() -> Any:
 def _join(ray: Any, place: tuple[str, int] | None, workers: int | None) -> None:
     quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     try:
-        if place is None:
-            ray.init(address="local", num_cpus=workers, include_dashboard=False, object_store_memory=_STORE, **quiet)
-        else:
-            host = f"[{place[0]}]" if ":" in place[0] else place[0]
-            ray.init(address=f"{host}:{place[1]}", **quiet)
-    except Exception as exc:  # RuntimeError, ConnectionError, ValueError, by what is wrong
+        with _signals():
+            if place is None:
+                here = {"num_cpus": workers, "include_dashboard": False, "object_store_memory": _STORE}
+                ray.init(address="local", **here, **quiet)
+            else:
+                host = f"[{place[0]}]" if ":" in place[0] else place[0]
+                ray.init(address=f"{host}:{place[1]}", **quiet)
+    except BaseException as exc:
         with contextlib.suppress(Exception):
             ray.shutdown()
-        raise _refusal(ray, exc, place) from exc
+        if isinstance(exc, SystemExit):  # Ray's own handler of SIGTERM raises it
+            raise KeyboardInterrupt from exc
+        if isinstance(exc, Exception):  # RuntimeError, ConnectionError, ValueError, by what is wrong
+            raise _refusal(ray, exc, place) from exc
+        raise
 
 
 def _refusal(ray: Any, exc: Exception, place: tuple[str, int] | None) -> PictoError:

@@ -6,6 +6,7 @@ Ray waits for a head that went, by default for a minute, and then ends the whole
 from __future__ import annotations
 
 import os
+import re
 import socket
 import time
 
@@ -60,7 +61,7 @@ def checked(address: str) -> tuple[str, int]:
             "run picto on a node of the cluster, with --ray-address HOST:6379",
         )
     host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+    if not host or re.search(r"[\s/@]", host) or not port.isdecimal() or not 0 < int(port) < 65536:
         raise ValidationError(
             f"{address} is no address of a Ray cluster", "--ray-address HOST:PORT, as ray start --head prints it"
         )

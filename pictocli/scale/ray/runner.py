@@ -35,15 +35,25 @@ _LENT = 8  # files of the driver's that nodes have the bytes of: pages of one ar
 
 
 class RayRunner:
-    """A `protocols.Runner`. workers: decoding processes of a node, None for one a CPU. batch_size: a model run's."""
+    """A `protocols.Runner`. workers: decoding processes of a node, None for one a CPU. batch_size: a model run's.
+
+    join: joins the cluster, which takes seconds: it is called when there is something to do.
+    """
 
     def __init__(
-        self, cluster: Cluster, device: str, workers: int | None, batch_size: int | None, progress: Progress
+        self, join: Callable[[], Cluster], device: str, workers: int | None, batch_size: int | None, progress: Progress
     ) -> None:
-        self._cluster, self._device, self._workers, self._batch_size = cluster, device, workers, batch_size
+        self._join, self._device, self._workers, self._batch_size = join, device, workers, batch_size
         self._progress = progress
         self._folders: Sequence[str] = ()
+        self._cluster: Cluster | None = None
         self._embedder: _Model | None = None
+
+    def joined(self) -> Cluster:
+        """The cluster, joined now if it was not. Raises PictoError when that cannot be."""
+        if self._cluster is None:
+            self._cluster = self._join()
+        return self._cluster
 
     def needs(self, folders: Sequence[str]) -> None:
         """Folders that every node must see: it is asked before it has anything to do."""
@@ -51,41 +61,53 @@ class RayRunner:
 
     def calls(self, limit: float) -> _Calls:
         """What decodes on the nodes. limit: seconds that a call may take."""
-        return _Calls(self._cluster, self._workers, limit, self._folders)
+        return _Calls(self.joined, self._workers, limit, self._folders)
 
     def embedder(self, spec: ModelSpec) -> Embedder:
         """The model `spec` on the nodes, loaded now. Raises PictoError when a node does not have it."""
         if self._embedder is None:
+            cluster = self.joined()
             self._progress.doing(f"loading {spec.id} on the nodes")
-            self._embedder = _Model(self._cluster, spec, self._device, self._batch_size)
+            self._embedder = _Model(cluster, spec, self._device, self._batch_size)
             self._progress.doing("")
         return self._embedder
 
     def hosts(self) -> list[HostWork]:
-        """What each node has done."""
-        return self._cluster.hosts()
+        """What each node has done; none without a cluster that was joined."""
+        return [] if self._cluster is None else self._cluster.hosts()
 
     @property
     def redone(self) -> int:
         """Pages that were decoded or embedded once more, as a node went away with them."""
-        return self._cluster.redone
+        return 0 if self._cluster is None else self._cluster.redone
 
     def close(self) -> None:
         """Leave the cluster."""
         if self._embedder is not None:
             self._embedder.close()
-        self._cluster.close()
+        if self._cluster is not None:
+            self._cluster.close()
 
 
 class _Calls:
     """A `protocols.Calls` on the nodes. Their processes are started with the first call."""
 
-    def __init__(self, cluster: Cluster, workers: int | None, limit: float, folders: Sequence[str]) -> None:
-        self._cluster, self._workers, self.limit, self._folders = cluster, workers, limit, folders
-        self.count = sum(workers or node.cpus for node in cluster.nodes)
-        self.machines = len(cluster.nodes)
+    def __init__(
+        self, joined: Callable[[], Cluster], workers: int | None, limit: float, folders: Sequence[str]
+    ) -> None:  # fmt: skip
+        self._joined, self._workers, self.limit, self._folders = joined, workers, limit, folders
         self._team: Team | None = None
         self._lent: OrderedDict[tuple[str, Stamp], Any] = OrderedDict()
+
+    @property
+    def count(self) -> int:
+        """Of processes, on all nodes: asking for it joins the cluster, as a first call does."""
+        return sum(self._workers or node.cpus for node in self._joined().nodes)
+
+    @property
+    def machines(self) -> int:
+        """Of nodes."""
+        return len(self._joined().nodes)
 
     def submit(self, call: Callable[..., Any], *args: Any) -> Call:
         """Queue a call whose first argument is a path. Raises PictoError where nodes cannot make any."""
@@ -106,19 +128,21 @@ class _Calls:
         self._lent.clear()
 
     def _started(self) -> Team:
+        cluster = self._joined()
+
         def make(node: Node) -> Any:
             count = self._workers or node.cpus
             made: Any = ray.remote(Decoder)
             return made.options(
-                num_cpus=min(count, node.cpus), max_concurrency=count + 1, scheduling_strategy=self._cluster.on(node)
+                num_cpus=min(count, node.cpus), max_concurrency=count + 1, scheduling_strategy=cluster.on(node)
             ).remote(count, self.limit)
 
         def counted(call: Call) -> None:
             assert call.member is not None
             call.member.node.did(decoded=call.size)
 
-        places = [(node, self._workers or node.cpus) for node in self._cluster.nodes]
-        team = Team(self._cluster, places, make, (list(self._folders),), "decode", counted)
+        places = [(node, self._workers or node.cpus) for node in cluster.nodes]
+        team = Team(cluster, places, make, (list(self._folders),), "decode", counted)
         try:
             for member in team.ready():
                 for folder in member.hello.value:
@@ -129,7 +153,7 @@ class _Calls:
         except BaseException:
             team.close()
             raise
-        for node in self._cluster.nodes:
+        for node in cluster.nodes:
             node.began = node.began or time.monotonic()
         return team
 
