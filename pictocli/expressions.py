@@ -53,7 +53,8 @@ def looks_like_number(text: str) -> bool:
 
 def number(text: str) -> int | float:
     """The number that a text looks like, as SQLite holds it: whole ones up to 64 bits, else float64."""
-    if re.fullmatch(r"[+-]?\d+", text.strip(), re.ASCII) and -(2**63) <= (whole := int(text)) < 2**63:
+    # No more than 40 digits, zeros in front included: Python makes no int of thousands.
+    if re.fullmatch(r"[+-]?\d{1,40}", text.strip(), re.ASCII) and -(2**63) <= (whole := int(text)) < 2**63:
         return whole
     return float(text)
 

@@ -26,6 +26,8 @@ from pictocli.fields import field_shown
             "=",
             (2**63 - 1, float(2**63), -(2**63), -float(2**63 + 1)),
         ),
+        ("id=" + "0" * 5000 + "7", ("id",), "=", (7.0,)),
+        ("id='" + "9" * 5000 + "'", ("id",), "=", ("9" * 5000,)),
         ("brand=acme", ("brand",), "=", ("acme",)),
         ("brand='b & c'", ("brand",), "=", ("b & c",)),
         ('brand="it\'s"', ("brand",), "=", ("it's",)),
