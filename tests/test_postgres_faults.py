@@ -396,15 +396,6 @@ class Stopping(Said):
             threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
 
 
-@pytest.fixture
-def _pythons_own_handler() -> Iterator[None]:
-    """A shell that starts the tests in the background has them ignore Ctrl-C."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("_pythons_own_handler")
 @pytest.mark.parametrize("when", ["waiting", "storing"])
 def test_ctrl_c_ends_a_watch_whose_server_is_away(
     when: str, server: Server, pictures: list[Path], model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
